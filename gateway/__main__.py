@@ -1,0 +1,5 @@
+"""``python -m gateway`` is ``weldgate``."""
+
+from gateway.cli import app
+
+app()

@@ -1,0 +1,13 @@
+"""The ``weldgate`` command: one small module per group of sub-commands."""
+
+import typer
+
+from gateway.cli import registry
+
+app = typer.Typer(
+    name="weldgate",
+    help="WeldGate: only a certified operator of the owning firm starts the machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(registry.app, name="registry")

@@ -1,0 +1,205 @@
+"""The nouns of the gate as frozen structs: what a chip says, what the registries know, what was decided.
+
+Times named ``at``, ``now`` or ``*_at`` are integer Unix milliseconds in UTC; durations end in ``_s`` and are
+integer seconds; dates are calendar days in the county's time zone (Asia/Shanghai).
+"""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+MACHINE_ID = r"^[A-Z0-9][A-Z0-9-]{2,31}$"
+CHIP_MADE_ID = r"^[A-Za-z0-9_-]{8,64}$"
+
+ChipMadeId = Annotated[str, Meta(pattern=CHIP_MADE_ID)]
+Text = Annotated[str, Meta(max_length=256)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""RFC 8785 numbers are IEEE doubles: whole numbers stay exact up to 2**53 - 1."""
+Millis = Count
+
+Process = Literal["fusion", "pressure", "brazing"]
+Method = Literal["scan", "card", "keypad"]
+Relay = Literal["closed", "open"]
+Outcome = Literal["allow", "deny"]
+Resolver = Literal["operator", "enterprise", "regulator", "training_centre", "machine_vendor", "gateway_operator"]
+Override = Literal["nobody", "supervisor", "regulator"]
+
+EnterpriseStatus = Literal["active", "production_suspended", "licence_suspended", "closed"]
+OperatorStatus = Literal["active", "blocked"]
+CertificateStatus = Literal["valid", "suspended", "revoked"]
+Verification = Literal["verified", "unverified", "counterfeit"]
+MachineStatus = Literal["active", "suspended", "decommissioned"]
+
+EventKind = Literal[
+    "boot",
+    "unlocked",
+    "locked",
+    "grant_rejected",
+    "tamper",
+    "arc_without_lease",
+    "relay_stuck",
+    "clock_reset",
+    "offline_unlock",
+]
+
+
+# --- what a chip says -------------------------------------------------------------------------------------------
+
+
+class Request(Struct, frozen=True, gc=False):
+    """An operator's code was scanned at a machine. ``at`` is None where the chip has no wall clock."""
+
+    request_id: ChipMadeId
+    credential: str
+    challenge: Annotated[str, Meta(min_length=1, max_length=128)]
+    method: Method
+    at: Millis | None = None
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Cumulative figures of one session; ``final`` marks the last report."""
+
+    session_id: ChipMadeId
+    seq: Count
+    at: Millis | None
+    relay: Relay
+    enabled_s: Count
+    arc_s: Count
+    idle_s: Count
+    arcs: Count
+    energy_wh: Annotated[float, Meta(ge=0, le=1e9)]
+    current_a: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    voltage_v: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    final: bool = False
+
+
+class Event(Struct, frozen=True):
+    """Something happened at a machine. ``seq`` never resets: a gap is lost evidence."""
+
+    event_id: ChipMadeId
+    seq: Count
+    kind: EventKind
+    at: Millis | None = None
+    session_id: ChipMadeId | None = None
+    reason: Text | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Status(Struct, frozen=True, gc=False):
+    """The chip's retained presence. The last will carries ``online: false`` alone."""
+
+    online: bool
+    challenge: Annotated[str, Meta(max_length=128)] | None = None
+    chip: Annotated[str, Meta(max_length=64)] | None = None
+    firmware: Annotated[str, Meta(max_length=64)] | None = None
+    relay: Relay | None = None
+    session_id: ChipMadeId | None = None
+    at: Millis | None = None
+
+
+# --- what the registries know -----------------------------------------------------------------------------------
+
+
+class Machine(Struct, frozen=True, gc=False):
+    machine_id: str
+    chip: str | None
+    uscc: str
+    process: Process
+    division: str
+    status: MachineStatus
+
+
+class Enterprise(Struct, frozen=True, gc=False):
+    uscc: str
+    division: str
+    status: EnterpriseStatus
+
+
+class Operator(Struct, frozen=True, gc=False):
+    operator_id: str
+    born_on: date | None
+    status: OperatorStatus
+
+
+class Certificate(Struct, frozen=True, gc=False):
+    """One row of a special-operation certificate: a number carries one row per item. ``number`` is masked."""
+
+    number: str
+    item: Process
+    valid_from: date | None
+    valid_until: date
+    review_due: date | None
+    reviewed_on: date | None
+    status: CertificateStatus
+    verification: Verification
+
+
+class Employment(Struct, frozen=True, gc=False):
+    uscc: str
+    since: date | None
+    until: date | None
+
+
+class OpenSession(Struct, frozen=True, gc=False):
+    """A session that has not ended; it cannot outlive ``open_until``, whatever the chip reports."""
+
+    session_id: str
+    machine_id: str
+    operator_id: str | None
+    open_until: Millis
+
+
+# --- what a decision rests on, and what it is --------------------------------------------------------------------
+
+
+class Asked(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A request as it is decided and recorded: the scanned text only as ``credential_kind`` and masked.
+
+    ``malformed`` says what could not be read; the other fields then hold what could.
+    """
+
+    request_id: str
+    credential: str
+    credential_kind: Literal["badge", "malformed"]
+    challenge: str
+    method: Method | None = None
+    at: Millis | None = None
+    malformed: str | None = None
+
+
+class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Everything a decision may look at besides the request and the policy. None or empty = not known.
+
+    ``waited_ms`` is how long the request has waited inside the gateway by the monotonic clock.
+    ``operator_id`` is whom the credential names, whether or not the operators' registry holds that person.
+    """
+
+    now: Millis
+    waited_ms: Count = 0
+    machine: Machine | None = None
+    chip_reported: str | None = None
+    enterprise: Enterprise | None = None
+    operator_id: str | None = None
+    operator: Operator | None = None
+    employments: tuple[Employment, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    machine_session: OpenSession | None = None
+    operator_session: OpenSession | None = None
+    registry_age_s: Count | None = None
+
+
+class Decision(Struct, frozen=True, gc=False):
+    """What was decided and why; ``reasons`` and ``warnings`` are codes in the order of the rule table.
+
+    ``warnings`` failed but did not refuse (rule in ``warn``, within grace, or observe mode). ``faults`` names
+    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    start_by_s: int = 0
+    lease_s: int = 0
+    certificate: str | None = None

@@ -1,0 +1,251 @@
+"""The policy: how each rule is applied, and the numbers behind the rules. Parsed from TOML, identified by hash."""
+
+import hashlib
+import re
+import tomllib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from gateway.core.reasons import FIXED_CODES, REASONS
+
+Mode = Literal["enforce", "warn", "off"]
+MODES: tuple[Mode, ...] = ("enforce", "warn", "off")
+MAX_GRACE_DAYS = 366
+Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+Seconds = Annotated[int, Meta(ge=1, le=30 * 86_400)]
+
+GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
+OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
+
+ANY_KEY = "*"
+"""Stands in a path for a key of a table that the decoder does not name."""
+
+
+class PolicyError(Exception):
+    """The policy document cannot be used; the message names line, key, value and remedy."""
+
+
+class Lease(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a grant and its lease live, seconds."""
+
+    lease_s: Seconds = 900
+    start_by_s: Annotated[int, Meta(ge=1, le=30)] = 30
+    idle_lock_s: Seconds = 900
+    drain_deadline_s: Seconds = 120
+
+
+class Requests(Struct, frozen=True, forbid_unknown_fields=True):
+    """``max_age_s``: older, or that far in the future, is stale. ``answer_within_s``: waited longer is overloaded."""
+
+    max_age_s: Seconds = 60
+    answer_within_s: Annotated[int, Meta(ge=1, le=30)] = 10
+
+
+class Registry(Struct, frozen=True, forbid_unknown_fields=True):
+    """``max_age_s``: registries not confirmed for longer are stale (default seven days)."""
+
+    max_age_s: Seconds = 7 * 86_400
+
+
+class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which kinds of credential are accepted."""
+
+    kinds: tuple[Literal["badge"], ...] = ("badge",)
+
+
+class Hours(Struct, frozen=True, forbid_unknown_fields=True):
+    """Permitted hours of the day in the county's time zone; ``from`` later than ``until`` spans midnight."""
+
+    start: Clock = field(default="00:00", name="from")
+    until: Clock = "24:00"
+
+
+class Age(Struct, frozen=True, forbid_unknown_fields=True):
+    """Completed years of age; ``max_years`` is the last permitted age (statutory ages are in transition)."""
+
+    min_years: Annotated[int, Meta(ge=14, le=100)] = 18
+    max_years: Annotated[int, Meta(ge=14, le=100)] = 63
+
+
+class Observe(Struct, frozen=True, forbid_unknown_fields=True):
+    """``enabled``: nothing but the fixed reasons refuses; every would-be refusal is recorded."""
+
+    enabled: bool = False
+
+
+class Scope(Struct, frozen=True, forbid_unknown_fields=True):
+    """An override for one division or one enterprise."""
+
+    rules: dict[str, str] = {}
+    grace: dict[str, int] = {}
+    observe: Observe | None = None
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """One whole policy document. Enterprise overrides beat division overrides beat the base."""
+
+    version: str = "default"
+    rules: dict[str, str] = {}
+    grace: dict[str, int] = {}
+    lease: Lease = Lease()
+    requests: Requests = Requests()
+    registry: Registry = Registry()
+    credentials: Credentials = Credentials()
+    hours: Hours = Hours()
+    age: Age = Age()
+    observe: Observe = Observe()
+    division: dict[str, Scope] = {}
+    enterprise: dict[str, Scope] = {}
+
+
+class Effective(Struct, frozen=True):
+    """The modes, grace days and observe flag that hold for one machine."""
+
+    modes: dict[str, str]
+    grace: dict[str, int]
+    observe: bool
+
+
+def document(policy: Policy) -> bytes:
+    """The canonical document that is stored and hashed (keys sorted, no floats: RFC 8785)."""
+    return msgspec.json.encode(policy, order="sorted")
+
+
+def from_document(raw: bytes) -> Policy:
+    return msgspec.json.decode(raw, type=Policy)
+
+
+def policy_hash(policy: Policy) -> str:
+    """SHA-256 of the canonical document, hex."""
+    return hashlib.sha256(document(policy)).hexdigest()
+
+
+class Rulebook:
+    """A policy ready for use: its hash, and what holds for each division and enterprise that it names."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.hash = policy_hash(policy)
+        self._held: dict[tuple[str | None, str | None], Effective] = {}
+
+    def holds(self, division: str | None, uscc: str | None) -> Effective:
+        """What holds for a machine in ``division`` owned by ``uscc``."""
+        key = (
+            division if division in self.policy.division else None,
+            uscc if uscc in self.policy.enterprise else None,
+        )
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = _effective(self.policy, *key)
+        return held
+
+
+def _effective(policy: Policy, division: str | None, uscc: str | None) -> Effective:
+    modes: dict[str, str] = {code: "off" if code in OFF_BY_DEFAULT else "enforce" for code in REASONS}
+    grace = dict.fromkeys(GRACE_CODES, 0)
+    observe = policy.observe
+    scopes: tuple[Policy | Scope | None, ...] = (
+        policy,
+        policy.division.get(division or ""),
+        policy.enterprise.get(uscc or ""),
+    )
+    for scope in scopes:
+        if scope is not None:
+            modes |= scope.rules
+            grace |= scope.grace
+            observe = scope.observe or observe
+    return Effective(modes, grace, observe.enabled)
+
+
+def parse(text: str, name: str = "policy") -> Policy:
+    """A policy from its TOML text; raises PolicyError with the line and the reason."""
+    try:
+        policy = msgspec.convert(tomllib.loads(text), Policy, strict=True)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{name}: not valid TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise PolicyError(_located(text, name, *_path_of(str(error)))) from error
+    for path, problem in _problems(policy):
+        raise PolicyError(_located(text, name, path, problem))
+    return policy
+
+
+def _problems(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
+    """Where the document says something that its types alone cannot refuse."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    for base, scope in _scopes(policy):
+        found += [((*base, "rules", code), why) for code, mode in scope.rules.items() if (why := _bad_rule(code, mode))]
+        found += [((*base, "grace", code), why) for code, days in scope.grace.items() if (why := _bad_grace(code, days))]
+    for division in policy.division:
+        if not re.fullmatch(r"[0-9]{6}", division):
+            found.append((("division", division), f"{division!r} is no division; use six digits (GB/T 2260)"))
+    for uscc in policy.enterprise:
+        if not re.fullmatch(r"[0-9A-Z]{18}", uscc):
+            found.append((("enterprise", uscc), f"{uscc!r} is no credit code; use 18 characters (GB 32100-2015)"))
+    if policy.age.min_years > policy.age.max_years:
+        found.append((("age", "min_years"), "min_years is above max_years; lower it"))
+    return found
+
+
+def _bad_rule(code: str, mode: str) -> str | None:
+    if code not in REASONS:
+        return f"{code!r} is no reason code; see docs/reasons.md for all codes"
+    if mode not in MODES:
+        return f"{mode!r} is no mode; use one of {', '.join(MODES)}"
+    if code in FIXED_CODES and mode != "enforce":
+        return f"{code!r} always refuses; remove the line or set 'enforce'"
+    return None
+
+
+def _bad_grace(code: str, days: int) -> str | None:
+    if code not in GRACE_CODES:
+        return f"{code!r} has no grace; use one of {', '.join(GRACE_CODES)}"
+    if not 0 <= days <= MAX_GRACE_DAYS:
+        return f"{days} days are out of range; use 0 to {MAX_GRACE_DAYS}"
+    return None
+
+
+def _scopes(policy: Policy) -> list[tuple[tuple[str, ...], Policy | Scope]]:
+    return [
+        ((), policy),
+        *((("division", key), scope) for key, scope in policy.division.items()),
+        *((("enterprise", key), scope) for key, scope in policy.enterprise.items()),
+    ]
+
+
+def _path_of(message: str) -> tuple[tuple[str, ...], str]:
+    """``Expected `int`, got `str` - at `$.lease.lease_s``` as path and problem."""
+    problem, _, where = message.partition(" - at ")
+    unknown = re.search(r"unknown field `([^`]+)`", problem)
+    path = tuple(part for part in where.strip("`").removeprefix("$").replace("[...]", f".{ANY_KEY}").split(".") if part)
+    return (*path, unknown.group(1)) if unknown else path, f"{problem}; see docs/policy.md"
+
+
+def _located(text: str, name: str, path: tuple[str, ...], problem: str) -> str:
+    number = _line_of(text, path)
+    line = text.splitlines()[number - 1].strip() if text else ""
+    return f"{name}, line {number}: {'.'.join(path) or 'document'}: {problem} (the line reads: {line})"
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int:
+    """The 1-based line of the deepest part of ``path`` that the text names in its section."""
+    section: list[str] = []
+    best, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = [part.strip(" \"'") for part in stripped.strip("[] ").split("#")[0].split(".")]
+            here = section
+        else:
+            here = [*section, *(part.strip(" \"'") for part in stripped.split("=")[0].split("."))]
+        matched = len(here) if _names(here, path) else 0
+        if matched > depth:
+            best, depth = number, matched
+    return best
+
+
+def _names(here: list[str], path: tuple[str, ...]) -> bool:
+    """Whether ``here`` is ``path`` or leads to it."""
+    return len(here) <= len(path) and all(want in (ANY_KEY, have) for have, want in zip(here, path, strict=False))

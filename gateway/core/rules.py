@@ -1,0 +1,267 @@
+"""The rules: for each reason code, the check that fails with it. Pure functions over one Case.
+
+A check returns True when it failed. Checks that need an unknown fact are left out: each rule names what it
+needs, and a rule whose need is unknown does not run. A check may raise: the decision then denies.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from gateway.core.model import Asked, Certificate, Employment, Facts
+from gateway.core.policy import Policy
+
+COUNTY_ZONE = ZoneInfo("Asia/Shanghai")
+REVIEW_WINDOW = timedelta(days=548)
+"""A re-review recorded earlier than this before the due date belongs to the cycle before (cycles last three years)."""
+
+
+class Case(Struct, frozen=True):
+    """One request with its facts, and the county's calendar day and time at ``facts.now``."""
+
+    asked: Asked
+    facts: Facts
+    policy: Policy
+    grace: dict[str, int]
+    local: datetime
+    today: date
+
+
+class Rule(Struct, frozen=True):
+    """``code`` is given when ``failed(case)``; skipped while ``needs(case)`` says that a fact is unknown."""
+
+    code: str
+    failed: Callable[[Case], bool]
+    needs: Callable[[Case], bool] = lambda _: True
+
+
+class CertificateRule(Struct, frozen=True):
+    """A rule on one certificate of the operator."""
+
+    code: str
+    failed: Callable[[Case, Certificate], bool]
+
+
+def local_time(now: int) -> datetime:
+    """Unix milliseconds as time in the county's zone."""
+    return datetime.fromtimestamp(now / 1000, COUNTY_ZONE)
+
+
+# --- the request ------------------------------------------------------------------------------------------------
+
+
+def _request_stale(case: Case) -> bool:
+    return case.asked.at is not None and abs(case.facts.now - case.asked.at) > case.policy.requests.max_age_s * 1000
+
+
+def _overloaded(case: Case) -> bool:
+    return case.facts.waited_ms > case.policy.requests.answer_within_s * 1000
+
+
+def _registry_stale(case: Case) -> bool:
+    age = case.facts.registry_age_s
+    return age is not None and age > case.policy.registry.max_age_s
+
+
+# --- machine and enterprise -------------------------------------------------------------------------------------
+
+
+def _knows_machine(case: Case) -> bool:
+    return case.facts.machine is not None
+
+
+def _machine_status(status: str) -> Callable[[Case], bool]:
+    return lambda case: case.facts.machine is not None and case.facts.machine.status == status
+
+
+def _chip_mismatch(case: Case) -> bool:
+    machine, reported = case.facts.machine, case.facts.chip_reported
+    return machine is not None and None not in (machine.chip, reported) and machine.chip != reported
+
+
+def _enterprise_status(status: str) -> Callable[[Case], bool]:
+    return lambda case: case.facts.enterprise is not None and case.facts.enterprise.status == status
+
+
+# --- credential, operator and employment ------------------------------------------------------------------------------------
+
+
+def _readable(case: Case) -> bool:
+    return _knows_machine(case) and case.asked.credential_kind != "malformed"
+
+
+def _names_nobody(case: Case) -> bool:
+    """Nobody on record, or a kind of credential that the policy does not accept."""
+    return case.facts.operator_id is None or case.asked.credential_kind not in case.policy.credentials.kinds
+
+
+def _knows_who(case: Case) -> bool:
+    """Somebody is named; with the machine unknown nothing else is looked at."""
+    return _knows_machine(case) and case.facts.operator_id is not None
+
+
+def _knows_operator(case: Case) -> bool:
+    return _knows_machine(case) and case.facts.operator is not None
+
+
+def _blocked(case: Case) -> bool:
+    return case.facts.operator is not None and case.facts.operator.status == "blocked"
+
+
+def _operator_age(case: Case) -> bool:
+    born = case.facts.operator.born_on if case.facts.operator else None
+    if born is None:
+        return False
+    years = completed_years(born, case.today)
+    return not case.policy.age.min_years <= years <= case.policy.age.max_years
+
+
+def completed_years(born: date, today: date) -> int:
+    """Age in completed years.
+
+    >>> completed_years(date(2000, 2, 29), date(2018, 2, 28))
+    17
+    """
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+def _knows_employer(case: Case) -> bool:
+    return _knows_who(case) and case.facts.enterprise is not None
+
+
+def _employed_on(employment: Employment, day: date) -> bool:
+    """First and last day count; an unknown day is open."""
+    return (employment.since is None or employment.since <= day) and (
+        employment.until is None or day <= employment.until
+    )
+
+
+def _employment_over(case: Case) -> bool:
+    """Employed by the firm once, not now and not from a later day on."""
+    return any(e.until is not None and e.until < case.today for e in case.facts.employments)
+
+
+def _employed(case: Case) -> bool:
+    return any(_employed_on(employment, case.today) for employment in case.facts.employments)
+
+
+def _not_employed(case: Case) -> bool:
+    return not _employed(case) and not _employment_over(case)
+
+
+def _employment_ended(case: Case) -> bool:
+    return not _employed(case) and _employment_over(case)
+
+
+# --- certificates -----------------------------------------------------------------------------------------------
+
+
+def _wrong_item(case: Case, certificate: Certificate) -> bool:
+    return case.facts.machine is not None and certificate.item != case.facts.machine.process
+
+
+def _not_yet_valid(case: Case, certificate: Certificate) -> bool:
+    return certificate.valid_from is not None and case.today < certificate.valid_from
+
+
+def _expired(case: Case, certificate: Certificate) -> bool:
+    """The last day of a validity counts as valid."""
+    return case.today > certificate.valid_until
+
+
+def review_recorded(certificate: Certificate, today: date) -> bool:
+    """Whether the re-review that was due is on record (an entry from the cycle before does not count)."""
+    done, due = certificate.reviewed_on, certificate.review_due
+    return done is not None and due is not None and due - REVIEW_WINDOW <= done <= today
+
+
+def _review_overdue(case: Case, certificate: Certificate) -> bool:
+    due = certificate.review_due
+    return due is not None and case.today > due and not review_recorded(certificate, case.today)
+
+
+def _certificate_status(status: str) -> Callable[[Case, Certificate], bool]:
+    return lambda case, certificate: certificate.status == status
+
+
+def _verification(verification: str) -> Callable[[Case, Certificate], bool]:
+    return lambda case, certificate: certificate.verification == verification
+
+
+CERTIFICATE_RULES = (
+    CertificateRule("certificate_wrong_item", _wrong_item),
+    CertificateRule("certificate_not_yet_valid", _not_yet_valid),
+    CertificateRule("certificate_expired", _expired),
+    CertificateRule("certificate_review_overdue", _review_overdue),
+    CertificateRule("certificate_suspended", _certificate_status("suspended")),
+    CertificateRule("certificate_revoked", _certificate_status("revoked")),
+    CertificateRule("certificate_counterfeit", _verification("counterfeit")),
+    CertificateRule("certificate_unverified", _verification("unverified")),
+)
+
+
+# --- sessions and hours -----------------------------------------------------------------------------------------
+
+
+def _elsewhere(case: Case) -> bool:
+    """The operator's running session is at another machine; at this one it is replaced."""
+    session = case.facts.operator_session
+    return session is not None and case.facts.machine is not None and session.machine_id != case.facts.machine.machine_id
+
+
+def _taken(case: Case) -> bool:
+    """The machine's running session is somebody else's."""
+    session = case.facts.machine_session
+    return session is not None and session.operator_id != case.facts.operator_id
+
+
+def hours_span(case: Case) -> tuple[datetime, datetime]:
+    """The permitted span that covers ``local`` or, where none does, the next one."""
+    start, until = _minutes(case.policy.hours.start), _minutes(case.policy.hours.until)
+    length = (until - start) % 1440 or 1440
+    midnight = case.local.replace(hour=0, minute=0, second=0, microsecond=0)
+    for begin in _daily(midnight, start):
+        if case.local < begin + timedelta(minutes=length):
+            return begin, begin + timedelta(minutes=length)
+    raise AssertionError("three daily spans cover any moment of the day in their midst")
+
+
+def _daily(midnight: datetime, start: int) -> Iterator[datetime]:
+    return (midnight + timedelta(days=day, minutes=start) for day in (-1, 0, 1))
+
+
+def _minutes(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
+
+
+def _outside_hours(case: Case) -> bool:
+    return case.local < hours_span(case)[0]
+
+
+RULES = (
+    Rule("request_malformed", lambda case: case.asked.malformed is not None),
+    Rule("request_stale", _request_stale),
+    Rule("overloaded", _overloaded),
+    Rule("registry_stale", _registry_stale),
+    Rule("machine_unknown", lambda case: case.facts.machine is None),
+    Rule("machine_suspended", _machine_status("suspended"), _knows_machine),
+    Rule("machine_decommissioned", _machine_status("decommissioned"), _knows_machine),
+    Rule("chip_mismatch", _chip_mismatch, _knows_machine),
+    Rule("enterprise_unknown", lambda case: case.facts.enterprise is None, _knows_machine),
+    Rule("enterprise_production_suspended", _enterprise_status("production_suspended"), _knows_machine),
+    Rule("enterprise_licence_suspended", _enterprise_status("licence_suspended"), _knows_machine),
+    Rule("enterprise_closed", _enterprise_status("closed"), _knows_machine),
+    Rule("credential_malformed", lambda case: case.asked.credential_kind == "malformed", _knows_machine),
+    Rule("credential_unknown", _names_nobody, _readable),
+    Rule("operator_unknown", lambda case: case.facts.operator is None, _knows_who),
+    Rule("operator_blocked", _blocked, _knows_operator),
+    Rule("operator_age", _operator_age, _knows_operator),
+    Rule("operator_not_employed", _not_employed, _knows_employer),
+    Rule("employment_ended", _employment_ended, _knows_employer),
+    Rule("certificate_missing", lambda case: not case.facts.certificates, _knows_who),
+    Rule("operator_in_session", _elsewhere, _knows_who),
+    Rule("machine_in_session", _taken, _knows_machine),
+    Rule("outside_permitted_hours", _outside_hours, _knows_machine),
+)

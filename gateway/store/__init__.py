@@ -1,0 +1,1 @@
+"""The only SQL: tables, migrations, the one writer, and what reads the database."""

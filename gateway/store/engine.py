@@ -1,0 +1,76 @@
+"""Opening the database by URL, bringing its schema up to date, and the dialect's own settings."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from gateway.errors import DatabaseUnavailable
+
+DEFAULT_URL = "sqlite:///var/weldgate.db"
+SQLITE_BUSY_MS = 5000
+"""How long a writer waits for another process's write before it reports the database as busy."""
+_READS = "weldgate_reads"
+
+
+def open_engine(url: str, *, migrate: bool = True) -> Engine:
+    """An engine for ``url``; makes a SQLite file's folder and, unless told otherwise, upgrades the schema.
+
+    Raises DatabaseUnavailable when the URL cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _sqlite_connect)
+            event.listen(engine, "begin", _sqlite_begin)
+        if migrate:
+            upgrade(engine)
+        return engine
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise DatabaseUnavailable(f"--database {url!r}: {error}; use for example {DEFAULT_URL}") from error
+    except (sa.exc.DBAPIError, OSError) as error:
+        reason = getattr(error, "orig", error)
+        raise DatabaseUnavailable(f"--database {make_url(url)!r}: {reason}; check path, rights and free space") from error
+
+
+def reading(engine: Engine) -> Engine:
+    """The same database for readers: their transactions never take the write lock."""
+    return engine.execution_options(**{_READS: True})
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest revision."""
+    with engine.connect() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # type: ignore[attr-defined]  # the begin event below opens transactions
+    cursor = dbapi_connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # a commit is on the disk when it returns: the ledger's promise
+        f"busy_timeout={SQLITE_BUSY_MS}",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,246 @@
+"""All tables. Times are integer Unix milliseconds, UTC; ``version`` columns hold the registry version of a row's
+last change. Personal numbers are sealed (AES-GCM) and found by their keyed index; see ``gateway.store.vault``."""
+
+from datetime import date
+from typing import Literal, get_args
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, MetaData, String, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from gateway.core.model import (
+    CertificateStatus,
+    EnterpriseStatus,
+    MachineStatus,
+    OperatorStatus,
+    Outcome,
+    Process,
+    Verification,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata: MetaData = SQLModel.metadata
+metadata.naming_convention = NAMING
+
+RecordKind = Literal["decision", "event", "session_end", "rejected", "gateway"]
+
+
+def _one_of(column: str, values: object) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in get_args(values))
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------
+
+
+class LedgerRow(SQLModel, table=True):
+    """One record of the hash chain. ``record`` is canonical JSON (RFC 8785) and holds everything, the exact reply
+    included; ``hash`` is its SHA-256; the other columns repeat parts of it to be found by."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        UniqueConstraint("machine_id", "kind", "message_id"),
+        _one_of("kind", RecordKind),
+        _one_of("outcome", Outcome),
+        Index("ix_ledger_kind_at", "kind", "at"),
+    )
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    kind: str = Field(sa_column=Column(String(16), nullable=False))
+    machine_id: str | None = Field(default=None, max_length=32)
+    message_id: str | None = Field(default=None, max_length=64)
+    operator_id: str | None = Field(default=None, max_length=256)
+    outcome: str | None = Field(default=None, max_length=8)
+    record: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+
+
+class LedgerHead(SQLModel, table=True):
+    """The end of the chain, written with every commit: a cut-off tail shows."""
+
+    __tablename__ = "ledger_head"
+    id: int = Field(default=1, primary_key=True)
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+
+
+class PolicyRow(SQLModel, table=True):
+    """Every policy that ever decided, by the hash of its canonical document."""
+
+    __tablename__ = "policies"
+    hash: str = Field(primary_key=True, max_length=64)
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    document: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+# --- sessions and what chips report -----------------------------------------------------------------------------
+
+
+class SessionRow(SQLModel, table=True):
+    """One unlocked period. INVARIANT: the two partial unique indexes allow one open session per machine and one
+    per operator, whatever number of processes write."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index(
+            "uq_sessions_open_machine",
+            "machine_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "uq_sessions_open_operator",
+            "operator_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+    )
+    session_id: str = Field(primary_key=True, max_length=64)
+    machine_id: str = Field(max_length=32)
+    operator_id: str | None = Field(default=None, max_length=256)
+    request_id: str = Field(max_length=64)
+    division: str | None = Field(default=None, max_length=6)
+    granted_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    unlocked_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    open_until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    ended_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    end_reason: str | None = Field(default=None, max_length=64)
+
+
+class UsageRow(SQLModel, table=True):
+    """The latest cumulative usage of each session."""
+
+    __tablename__ = "usage"
+    session_id: str = Field(primary_key=True, max_length=64)
+    machine_id: str = Field(primary_key=True, max_length=32)
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    received_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    relay: str = Field(max_length=6)
+    enabled_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    arc_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    idle_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    arcs: int = Field(sa_column=Column(BigInteger, nullable=False))
+    energy_wh: float
+    current_a: float | None = None
+    voltage_v: float | None = None
+    final: bool
+
+
+class ChipRow(SQLModel, table=True):
+    """What each chip last reported of itself."""
+
+    __tablename__ = "chips"
+    machine_id: str = Field(primary_key=True, max_length=32)
+    received_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    online: bool
+    chip: str | None = Field(default=None, max_length=64)
+    firmware: str | None = Field(default=None, max_length=64)
+    relay: str | None = Field(default=None, max_length=6)
+    challenge: str | None = Field(default=None, max_length=128)
+
+
+# --- registries -------------------------------------------------------------------------------------------------
+
+
+class RegistryVersion(SQLModel, table=True):
+    """One committed change of the registries."""
+
+    __tablename__ = "registry_versions"
+    version: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    source: str = Field(max_length=1024)
+    added: int
+    changed: int
+
+
+class RegistryState(SQLModel, table=True):
+    """The current version, and when a source last confirmed the registries (changed or not)."""
+
+    __tablename__ = "registry_state"
+    id: int = Field(default=1, primary_key=True)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False))
+    confirmed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class EnterpriseRow(SQLModel, table=True):
+    __tablename__ = "enterprises"
+    __table_args__ = (_one_of("status", EnterpriseStatus),)
+    uscc: str = Field(primary_key=True, max_length=18)
+    name: str | None = Field(default=None, max_length=256)
+    division: str = Field(max_length=6)
+    status: str = Field(max_length=32)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
+class OperatorRow(SQLModel, table=True):
+    """``born_on`` is taken from the ID number, which itself is only kept sealed."""
+
+    __tablename__ = "operators"
+    __table_args__ = (_one_of("status", OperatorStatus),)
+    operator_id: str = Field(primary_key=True, max_length=256)
+    name: str | None = Field(default=None, max_length=128)
+    born_on: date | None = None
+    id_number_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    id_number_index: str | None = Field(default=None, max_length=64, index=True)
+    phone_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    phone_index: str | None = Field(default=None, max_length=64, index=True)
+    status: str = Field(max_length=16)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
+class CertificateRow(SQLModel, table=True):
+    """Key: (number, item). The number holds an ID number, so its keyed index stands for it."""
+
+    __tablename__ = "certificates"
+    __table_args__ = (
+        _one_of("item", Process),
+        _one_of("status", CertificateStatus),
+        _one_of("verification", Verification),
+    )
+    number_index: str = Field(primary_key=True, max_length=64)
+    item: str = Field(primary_key=True, max_length=16)
+    number_sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    number_masked: str = Field(max_length=64)
+    operator_id: str = Field(max_length=256, index=True)
+    category: str | None = Field(default=None, max_length=64)
+    issued_on: date | None = None
+    valid_from: date | None = None
+    valid_until: date
+    review_due: date | None = None
+    reviewed_on: date | None = None
+    authority: str | None = Field(default=None, max_length=128)
+    status: str = Field(max_length=16)
+    verification: str = Field(max_length=16)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
+class EmploymentRow(SQLModel, table=True):
+    """Key: (operator, firm, first day). ``since`` is the file's ``from``; an unknown first day is 0001-01-01."""
+
+    __tablename__ = "employments"
+    operator_id: str = Field(primary_key=True, max_length=256)
+    uscc: str = Field(primary_key=True, max_length=18)
+    since: date = Field(primary_key=True)
+    until: date | None = None
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
+class MachineRow(SQLModel, table=True):
+    __tablename__ = "machines"
+    __table_args__ = (_one_of("process", Process), _one_of("status", MachineStatus))
+    machine_id: str = Field(primary_key=True, max_length=32)
+    chip: str | None = Field(default=None, max_length=64)
+    uscc: str = Field(max_length=18)
+    process: str = Field(max_length=16)
+    division: str = Field(max_length=6)
+    location: str | None = Field(default=None, max_length=256)
+    status: str = Field(max_length=16)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))

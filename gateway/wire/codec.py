@@ -1,0 +1,84 @@
+"""Payload bytes to structs and back. Junk never passes: it becomes a MalformedMessage that names the field."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.model import ChipMadeId, Event, Request, Status, Usage
+from gateway.core.reasons import REASONS, Reason
+from gateway.wire.messages import WireReason
+from gateway.wire.topics import ChipTopic
+
+MAX_PAYLOAD_BYTES = 4096
+"""Ground rule of the protocol, in both directions."""
+REASONS_BUDGET_BYTES = 3600
+"""What the reasons may take of a decision; the rest is ids, times and braces."""
+
+ChipMessage = Request | Usage | Event | Status
+
+
+class MalformedMessage(Exception):
+    """A payload that the protocol does not allow; says which field is wrong and how. Never quotes the payload."""
+
+
+class _Remains(Struct):
+    """What can be read of a malformed request; with its id it still gets an answer."""
+
+    request_id: ChipMadeId | None = None
+
+
+_DECODERS: dict[ChipTopic, msgspec.json.Decoder[Any]] = {
+    "request": msgspec.json.Decoder(Request),
+    "usage": msgspec.json.Decoder(Usage),
+    "event": msgspec.json.Decoder(Event),
+    "status": msgspec.json.Decoder(Status),
+}
+_remains = msgspec.json.Decoder(_Remains)
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def decode(kind: ChipTopic, payload: bytes) -> ChipMessage:
+    """The message in ``payload``; raises MalformedMessage."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise MalformedMessage(f"payload: {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are allowed")
+    try:
+        message: ChipMessage = _DECODERS[kind].decode(payload)
+    except msgspec.ValidationError as error:
+        raise MalformedMessage(str(error)) from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise MalformedMessage(f"payload: not a JSON object in UTF-8 ({type(error).__name__})") from error
+    return message
+
+
+def request_id_of(payload: bytes) -> str | None:
+    """The request id of a malformed request, if that much of it is sound."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        return None
+    try:
+        return _remains.decode(payload).request_id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+def encode(message: Struct) -> bytes:
+    """Canonical JSON (RFC 8785: keys sorted, no white space)."""
+    return _encoder.encode(message)
+
+
+@lru_cache(maxsize=4096)
+def wire_reasons(codes: tuple[str, ...]) -> tuple[WireReason, ...]:
+    """The reasons as a chip shows them: Chinese with English behind it, in Chinese alone where many come together."""
+    both = tuple(_wire_reason(REASONS[code], english=True) for code in codes)
+    if len(_encoder.encode(both)) <= REASONS_BUDGET_BYTES:
+        return both
+    return tuple(_wire_reason(REASONS[code], english=False) for code in codes)
+
+
+def _wire_reason(reason: Reason, *, english: bool) -> WireReason:
+    if english:
+        message, remedy = f"{reason.message_zh} {reason.message_en}", f"{reason.remedy_zh} {reason.remedy_en}"
+    else:
+        message, remedy = reason.message_zh, reason.remedy_zh
+    return WireReason(reason.code, message, remedy, reason.resolvers[0])

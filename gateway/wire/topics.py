@@ -1,0 +1,53 @@
+"""Every topic of protocol version 1, and nothing else knows them."""
+
+import re
+from typing import Literal
+
+from gateway.core.model import MACHINE_ID
+
+ROOT = "weldgate/v1"
+ChipTopic = Literal["request", "usage", "event", "status"]
+CHIP_TOPICS: tuple[ChipTopic, ...] = ("request", "usage", "event", "status")
+CHIP_FILTERS = tuple(f"{ROOT}/+/{kind}" for kind in CHIP_TOPICS)
+UNKNOWN_DIVISION = "000000"
+"""Stands for the division of a machine that is not registered."""
+
+_machine_id = re.compile(MACHINE_ID).match
+
+
+def chip_topic(topic: str) -> tuple[str, ChipTopic] | None:
+    """``machine_id`` and kind of a topic that chips publish to; None for any other topic.
+
+    >>> chip_topic("weldgate/v1/HJ-0001/request")
+    ('HJ-0001', 'request')
+    >>> chip_topic("weldgate/v1/hj 1/request") is None
+    True
+    """
+    parts = topic.split("/")
+    if len(parts) != 4 or topic[: len(ROOT)] != ROOT or not _machine_id(parts[2]):
+        return None
+    for kind in CHIP_TOPICS:
+        if parts[3] == kind:
+            return parts[2], kind
+    return None
+
+
+def to_gateway(machine_id: str, kind: ChipTopic) -> str:
+    """Where a chip publishes."""
+    return f"{ROOT}/{machine_id}/{kind}"
+
+
+def decision(machine_id: str) -> str:
+    return f"{ROOT}/{machine_id}/decision"
+
+
+def command(machine_id: str) -> str:
+    return f"{ROOT}/{machine_id}/command"
+
+
+def feed(division: str | None, kind: Literal["decision", "usage", "alert"]) -> str:
+    return f"{ROOT}/feed/{division or UNKNOWN_DIVISION}/{kind}"
+
+
+def gateway_status(instance: str) -> str:
+    return f"{ROOT}/gateway/{instance}/status"
