@@ -2,7 +2,8 @@
 
 import typer
 
-from gateway.cli import registry
+from gateway.cli import keys, registry
+from gateway.cli.serve import serve
 
 app = typer.Typer(
     name="weldgate",
@@ -10,4 +11,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(serve)
 app.add_typer(registry.app, name="registry")
+app.add_typer(keys.app, name="keys")

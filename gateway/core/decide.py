@@ -157,7 +157,7 @@ def _end_of(day: date) -> datetime:
 def _conclude(found: Findings, start_by_s: int, lease_s: int, certificate: Certificate | None) -> Decision:
     reasons = (*found.failed, *(("internal_error",) if found.faults else ()))
     warnings, faults = tuple(found.warned), tuple(found.faults)
-    number = certificate.number if certificate else None
+    ref = certificate.ref if certificate else None
     if reasons:
-        return Decision("deny", reasons, warnings, faults, certificate=number)
-    return Decision("allow", (), warnings, faults, start_by_s, lease_s, number)
+        return Decision("deny", reasons, warnings, faults, certificate=ref)
+    return Decision("allow", (), warnings, faults, start_by_s, lease_s, ref)

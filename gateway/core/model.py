@@ -123,8 +123,12 @@ class Operator(Struct, frozen=True, gc=False):
 
 
 class Certificate(Struct, frozen=True, gc=False):
-    """One row of a special-operation certificate: a number carries one row per item. ``number`` is masked."""
+    """One row of a special-operation certificate: a number carries one row per item.
 
+    ``ref`` names the row without telling its number; ``number`` is masked.
+    """
+
+    ref: str
     number: str
     item: Process
     valid_from: date | None
@@ -193,7 +197,7 @@ class Decision(Struct, frozen=True, gc=False):
     """What was decided and why; ``reasons`` and ``warnings`` are codes in the order of the rule table.
 
     ``warnings`` failed but did not refuse (rule in ``warn``, within grace, or observe mode). ``faults`` names
-    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny.
+    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny. ``certificate`` is the ``ref`` of the one that decided.
     """
 
     outcome: Outcome

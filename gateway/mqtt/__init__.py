@@ -1,0 +1,1 @@
+"""MQTT, bytes only: knows topics of nobody and decisions of nobody."""

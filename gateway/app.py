@@ -1,0 +1,208 @@
+"""The composition root: builds everything, runs it as one group of named tasks, and shuts it down in order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway import __version__
+from gateway.clock import monotonic_ns, now_ms
+from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
+from gateway.errors import WeldGateError
+from gateway.gate.state import GateState
+from gateway.keys import open_keys
+from gateway.mqtt.link import Link
+from gateway.mqtt.url import parse_broker_url
+from gateway.observe.events import Hub, Observer, Recovered, RegistryLoaded, Trouble
+from gateway.observe.feed import UsageFold
+from gateway.observe.logs import Log
+from gateway.observe.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.registry.snapshot import Snapshot, read_delta
+from gateway.settings import Settings
+from gateway.store.engine import open_engine, reading
+from gateway.store.journal import keep_policy
+from gateway.store.writer import Writer
+from gateway.web.health import make_app
+from gateway.wire import topics
+from gateway.wire.codec import encode
+from gateway.wire.inbound import Inbound, Outbound
+from gateway.wire.messages import GatewayStatus
+
+REGISTRY_POLL_S = 0.25
+"""An import is seen within a second: this, plus reading and taking over what changed."""
+DATABASE_PROBE_S = 2.0
+TICK_S = 1.0
+DISCONNECT_WITHIN_S = 5.0
+
+
+def load_policy(path: Path | None) -> Policy:
+    """The policy in a file, or the default one; raises WeldGateError with line and reason."""
+    if path is None:
+        return Policy()
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except PolicyError as error:
+        raise WeldGateError(f"--policy {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeldGateError(f"--policy {path}: {error}") from error
+
+
+class Gateway:
+    """One running gateway. ``stop`` drains it: no new work, what is in flight is committed and answered."""
+
+    def __init__(self, settings: Settings, observers: tuple[Observer, ...] = ()) -> None:
+        self._settings = settings
+        broker = parse_broker_url(settings.broker.get_secret_value())
+        policy = load_policy(settings.policy)
+        self._hub = Hub()
+        self._metrics = Metrics(__version__)
+        self._fold = UsageFold(self._hub)
+        for observer in (self._metrics, Log(), self._fold, *observers):
+            self._hub.add(observer)
+        keys = open_keys(settings.keys)
+        self._engine = open_engine(settings.database)
+        self._writer = Writer(self._engine)
+        self._state = GateState(Snapshot(), Rulebook(policy), keys.signer(), now_ms)
+        with self._engine.connect() as connection:
+            keep_policy(connection, self._state.rulebook.hash, document(policy), now_ms())
+        self._link = Link(
+            broker,
+            f"weldgate-{settings.instance}",
+            topics.CHIP_FILTERS,
+            self._status(online=False),
+            self._deliver,
+            self._on_link,
+            str(settings.broker_ca) if settings.broker_ca else None,
+        )
+        self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to drain; ``run`` returns when that is done."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until stopped. A task that dies ends all others and is raised from here."""
+        await self._load_registry()
+        with self._writer:
+            async with self._http(), asyncio.TaskGroup() as group:
+                pipeline = group.create_task(self._pipeline.run(), name="pipeline")
+                side_tasks = [
+                    group.create_task(self._link.run(), name="broker link"),
+                    group.create_task(self._watch_registry(), name="registry watch"),
+                    group.create_task(self._watch_database(), name="database watch"),
+                    group.create_task(self._keep_time(), name="timekeeper"),
+                ]
+                await self._stop.wait()
+                self._pipeline.drain()
+                await pipeline
+                self._link.publish([self._status(online=False)])
+                await self._link.close(DISCONNECT_WITHIN_S)
+                for task in side_tasks:
+                    task.cancel()
+
+    # --- side tasks ---
+
+    async def _load_registry(self) -> None:
+        began = monotonic_ns()
+        delta = await asyncio.to_thread(read_delta, reading(self._engine), self._state.snapshot.version)
+        known = self._state.snapshot.confirmed_at
+        self._state.snapshot.apply(delta)
+        if delta.batches or self._state.snapshot.confirmed_at != known:
+            took_s = (monotonic_ns() - began) / 1e9
+            self._hub(RegistryLoaded(self._state.snapshot.version, delta.confirmed_at, delta.rows, took_s))
+
+    async def _watch_registry(self) -> None:
+        """Take over each import within a second."""
+        failing = False
+        while True:
+            await asyncio.sleep(REGISTRY_POLL_S)
+            version = self._state.snapshot.version
+            try:
+                await self._load_registry()
+            except SQLAlchemyError as error:
+                if not failing:
+                    self._hub(Trouble("registry", str(getattr(error, "orig", error))))
+                failing = True
+                continue
+            if failing:
+                self._hub(Recovered("registry", f"version {self._state.snapshot.version}"))
+            failing = False
+            if self._state.snapshot.version != version:
+                self._link.publish([self._status(online=True)])
+
+    async def _watch_database(self) -> None:
+        """Know whether the database takes writes even when nothing arrives."""
+        while True:
+            await asyncio.sleep(DATABASE_PROBE_S)
+            await self._pipeline.probe_database()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._pipeline.tick()
+            self._link.publish(self._fold.due(now_ms()))
+
+    # --- broker ---
+
+    def _deliver(self, inbound: Inbound) -> None:
+        self._pipeline.deliver(inbound)
+
+    def _on_link(self, connected: bool, detail: str) -> None:
+        if connected:
+            self._hub(Recovered("broker", detail))
+            self._link.publish([self._status(online=True)])
+        else:
+            self._hub(Trouble("broker", detail))
+
+    def _status(self, *, online: bool) -> Outbound:
+        status = GatewayStatus(now_ms(), online, self._state.snapshot.version, __version__)
+        return Outbound(topics.gateway_status(self._settings.instance), encode(status), retained=True)
+
+    # --- HTTP ---
+
+    def _checks(self) -> Mapping[str, bool]:
+        return {
+            "broker": self._link.connected,
+            "database": self._pipeline.database_ok,
+            "registry": self._state.snapshot.version > 0,
+        }
+
+    def _refresh_gauges(self) -> None:
+        metrics = self._metrics
+        metrics.sessions.set(len(self._state.sessions))
+        metrics.queue.labels("inbox").set(self._pipeline.waiting)
+        metrics.queue.labels("unacknowledged").set(self._link.unacknowledged)
+        metrics.broker.set(self._link.connected)
+        metrics.database.set(self._pipeline.database_ok)
+        metrics.age.set(self._state.snapshot.age_s(now_ms()) or 0)
+        metrics.observers.set(self._hub.failures)
+
+    @asynccontextmanager
+    async def _http(self) -> AsyncIterator[None]:
+        host, port = self._settings.http_address
+        app = make_app(self._metrics.registry, self._checks, self._refresh_gauges, __version__)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise WeldGateError(f"--http {host}:{port}: {error}; choose another address") from error
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+
+async def serve(settings: Settings) -> None:
+    """Run a gateway until SIGTERM or SIGINT. Raises WeldGateError with what a person can act on."""
+    gateway = Gateway(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    await gateway.run()

@@ -1,0 +1,22 @@
+"""What commands print: results on stdout, everything else on stderr, an expected error as one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from gateway.errors import WeldGateError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turns a WeldGateError into one line on stderr and exit code 1."""
+    try:
+        yield
+    except WeldGateError as error:
+        err.print(f"weldgate: {error}", markup=False)
+        raise typer.Exit(1) from None

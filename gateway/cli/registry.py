@@ -1,0 +1,105 @@
+"""``weldgate registry``: bring registry files into the database; make sample files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from gateway.cli.console import err, out, reporting_errors
+from gateway.clock import now_ms
+from gateway.core.rules import local_time
+from gateway.registry.importer import Report, Store, import_files
+from gateway.registry.sample import PROFILES, generate
+from gateway.registry.sheets import write_files
+from gateway.store.engine import DEFAULT_URL, open_engine
+from gateway.store.registry import Progress, Summary
+from gateway.store.vault import open_vault
+
+app = typer.Typer(help="Registries of firms, people, certificates, employments and machines.", no_args_is_help=True)
+
+SHOWN = 50
+"""Bad rows that are printed; the others are counted."""
+
+
+class ProfileName(StrEnum):
+    county = "county"
+    city = "city"
+    province = "province"
+
+
+class FormatName(StrEnum):
+    csv = "csv"
+    xlsx = "xlsx"
+
+
+@app.command("import")
+def import_command(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders whose CSV and XLSX files are read.")],
+    database: Annotated[str, typer.Option(envvar="WELDGATE_DATABASE", help="Database URL.")] = DEFAULT_URL,
+    keys: Annotated[Path, typer.Option(envvar="WELDGATE_KEYS", help="Folder of the keys.")] = Path("var/keys"),
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Import the other rows.")] = False,
+) -> None:
+    """Bring registry files into the database: all rows or, if one is bad, none."""
+    with reporting_errors():
+        store = Store(open_engine(database), open_vault(keys))
+        with _bar() as progress:
+            report = import_files(store, paths, now_ms(), skip_bad_rows=skip_bad_rows, progress=progress)
+        store.engine.dispose()
+    _print_report(report)
+    if report.summary is None:
+        err.print("nothing was imported", style="bold red")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    with Bar(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+
+
+def _print_report(report: Report) -> None:
+    for warning in report.warnings:
+        err.print(f"warning: {warning}", markup=False)
+    for bad in report.bad.kept[:SHOWN]:
+        err.print(str(bad), markup=False)
+    if report.bad.lines > min(SHOWN, len(report.bad.kept)):
+        err.print(f"and {report.bad.lines - min(SHOWN, len(report.bad.kept))} more")
+    if report.bad.lines:
+        err.print(f"{report.bad.lines} bad rows")
+    if report.summary:
+        _print_summary(report.summary)
+
+
+def _print_summary(summary: Summary) -> None:
+    table = Table(box=None)
+    for header in ("", "added", "changed", "unchanged"):
+        table.add_column(header, justify="right" if header else "left")
+    for name, count in summary.counts.items():
+        table.add_row(name, f"{count.added:,}", f"{count.changed:,}", f"{count.unchanged:,}")
+    out.print(table)
+    out.print(f"registry version {summary.version}")
+
+
+@app.command("sample")
+def sample_command(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the five files; files in it are replaced.")],
+    profile: Annotated[ProfileName, typer.Option(help="How large.")] = ProfileName.county,
+    seed: Annotated[int, typer.Option(help="The same seed and day make the same files.")] = 1,
+    today: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The sample's day.")] = None,
+    chinese: Annotated[bool, typer.Option("--chinese", help="Chinese headers and values.")] = False,
+    form: Annotated[FormatName, typer.Option("--format")] = FormatName.csv,
+) -> None:
+    """Make a county (or city, or province) of made-up people and firms as registry files."""
+    day = (today or local_time(now_ms())).date()
+    with reporting_errors():
+        tables = generate(PROFILES[profile.value], seed, day)
+        for path in write_files(tables, folder, form=form.value, chinese=chinese):
+            out.print(str(path), markup=False)

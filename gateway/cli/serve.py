@@ -1,0 +1,52 @@
+"""``weldgate serve``: one gateway in the foreground."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from gateway.app import serve as serve_gateway
+from gateway.cli.console import reporting_errors
+from gateway.errors import WeldGateError
+from gateway.observe import logs
+from gateway.settings import Settings, load_settings
+
+
+def _help(name: str) -> str:
+    return str(Settings.model_fields[name].description)
+
+
+def serve(
+    broker: Annotated[str | None, typer.Option(help=_help("broker"))] = None,
+    broker_ca: Annotated[Path | None, typer.Option(help=_help("broker_ca"))] = None,
+    database: Annotated[str | None, typer.Option(help=_help("database"))] = None,
+    http: Annotated[str | None, typer.Option(help=_help("http"))] = None,
+    policy: Annotated[Path | None, typer.Option(help=_help("policy"))] = None,
+    keys: Annotated[Path | None, typer.Option(help=_help("keys"))] = None,
+    instance: Annotated[str | None, typer.Option(help=_help("instance"))] = None,
+    log_level: Annotated[str | None, typer.Option(help=_help("log_level"))] = None,
+) -> None:
+    """Run the gateway until SIGTERM: then it takes no new work, answers what is in flight and exits."""
+    with reporting_errors():
+        settings = load_settings(
+            broker=broker,
+            broker_ca=broker_ca,
+            database=database,
+            http=http,
+            policy=policy,
+            keys=keys,
+            instance=instance,
+            log_level=log_level,
+        )
+        logs.configure(settings.log_level)
+        try:
+            uvloop.run(serve_gateway(settings))
+        except* WeldGateError as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[WeldGateError]) -> WeldGateError:
+    """What a person has to read of a group that several tasks raised together."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,1 @@
+"""What one message means: facts, decision, answer, sessions. Between the registries and the pipeline."""

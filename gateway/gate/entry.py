@@ -1,0 +1,74 @@
+"""What one message leads to, and the bodies of the ledger's records."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gateway.core.model import Asked, Decision, Facts
+from gateway.observe.events import Observed
+from gateway.store.ledger import Draft, Key, Record
+from gateway.store.prepared import Row
+from gateway.wire import topics
+from gateway.wire.inbound import Inbound, Outbound
+
+
+class Entry(Struct):
+    """To be made durable, then acknowledged, then answered. ``key`` names what may be on record only once.
+
+    A repeated message has a key and nothing to record; its answer is the one on record.
+    """
+
+    inbound: Inbound | None = None
+    key: Key | None = None
+    draft: Draft | None = None
+    reply: Outbound | None = None
+    feed: Outbound | None = None
+    usage: Row | None = None
+    chip: Row | None = None
+    observed: tuple[Observed, ...] = ()
+
+
+class DecisionBody(Struct, frozen=True):
+    """Enough to explain a decision and to make it again. ``reply`` is the exact answer; ``replaces`` a session."""
+
+    asked: Asked
+    decision: Decision
+    facts: Facts
+    policy: str
+    registry: int
+    replaces: tuple[str, ...]
+    reply: Raw
+
+
+class EventBody(Struct, frozen=True):
+    """A chip's event: the payload as sent, and the session that it ended."""
+
+    ends: str | None
+    payload: str
+
+
+class RejectedBody(Struct, frozen=True):
+    """A message that cannot be used: never its content, which may be anything."""
+
+    kind: str
+    problem: str
+    sha256: str
+    size: int
+
+
+class SessionEndBody(Struct, frozen=True):
+    """A session that ended without word from its chip."""
+
+    reason: str
+    session_id: str
+
+
+class _Reply(Struct, frozen=True):
+    reply: Raw
+
+
+def reply_on_record(record: Record) -> Outbound | None:
+    """The exact answer that a record holds; None where nothing was answered."""
+    if record.kind != "decision" or record.machine_id is None:
+        return None
+    body = msgspec.json.decode(record.body, type=_Reply)
+    return Outbound(topics.decision(record.machine_id), bytes(body.reply))

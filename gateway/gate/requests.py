@@ -1,0 +1,124 @@
+"""A request for an unlock: facts, decision, grant, answer, record. The only place that decides."""
+
+import secrets
+
+from msgspec import Raw
+
+from gateway.core.credential import kind_of, mask
+from gateway.core.decide import decide
+from gateway.core.model import Asked, Decision, Facts, Request
+from gateway.core.session import end_reason, open_until
+from gateway.gate.entry import DecisionBody, Entry
+from gateway.gate.sessions import Session
+from gateway.gate.state import GateState
+from gateway.observe.events import Decided
+from gateway.store.ledger import Draft
+from gateway.wire import topics
+from gateway.wire.codec import encode, wire_reasons
+from gateway.wire.inbound import Outbound
+from gateway.wire.messages import DecisionMessage, FeedDecision
+from gateway.wire.tokens import Grant
+
+SESSION_ID_BYTES = 12
+
+
+def answer(state: GateState, machine_id: str, request: Request, waited_ms: int) -> Entry:
+    """Decide a well-formed request."""
+    kind = kind_of(request.credential)
+    asked = Asked(
+        request_id=request.request_id,
+        credential=mask(request.credential),
+        credential_kind=kind,
+        challenge=request.challenge,
+        method=request.method,
+        at=request.at,
+    )
+    return _decide(state, machine_id, asked, request.credential if kind == "badge" else None, waited_ms)
+
+
+def answer_unreadable(state: GateState, machine_id: str, request_id: str, problem: str, waited_ms: int) -> Entry:
+    """Refuse a request of which only the id can be read."""
+    asked = Asked(request_id, credential="", credential_kind="malformed", challenge="", malformed=problem)
+    return _decide(state, machine_id, asked, None, waited_ms)
+
+
+def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, waited_ms: int) -> Entry:
+    facts = state.facts(machine_id, named, waited_ms)
+    decision = decide(asked, facts, state.rulebook)
+    session_id, replaced = None, []
+    if decision.outcome == "allow":
+        session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
+        replaced = _open_session(state, session_id, machine_id, asked, facts, decision)
+    reply = _reply(state, machine_id, asked, facts, decision, session_id)
+    body = DecisionBody(
+        asked, decision, facts, state.rulebook.hash, state.snapshot.version, tuple(replaced), Raw(reply)
+    )
+    return Entry(
+        key=(machine_id, "decision", asked.request_id),
+        draft=Draft(
+            "decision", facts.now, encode(body), machine_id, asked.request_id, facts.operator_id, decision.outcome
+        ),
+        reply=Outbound(topics.decision(machine_id), reply),
+        feed=_for_the_feed(machine_id, asked, facts, decision),
+        observed=(Decided(machine_id, asked, facts, decision, session_id),),
+    )
+
+
+def _open_session(
+    state: GateState, session_id: str, machine_id: str, asked: Asked, facts: Facts, decision: Decision
+) -> list[str]:
+    """Open the session of an allow; sessions that it replaces end now. Returns their ids."""
+    replaced = []
+    for session in (state.sessions.at_machine(machine_id), state.sessions.of_operator(facts.operator_id)):
+        if session is not None and state.sessions.step(session, "replaced", facts.now, end_reason("replaced", None)):
+            replaced.append(session.session_id)
+    state.sessions.open(
+        Session(
+            session_id=session_id,
+            machine_id=machine_id,
+            operator_id=facts.operator_id,
+            request_id=asked.request_id,
+            division=facts.machine.division if facts.machine else None,
+            granted_at=facts.now,
+            open_until=open_until(facts.now, decision.start_by_s, decision.lease_s),
+        )
+    )
+    return replaced
+
+
+def _reply(
+    state: GateState, machine_id: str, asked: Asked, facts: Facts, decision: Decision, session_id: str | None
+) -> bytes:
+    """The exact answer. INVARIANT: a grant is made for an allow alone, for the challenge asked with, start-by bound."""
+    grant = None
+    if session_id is not None:
+        issued_s = facts.now // 1000
+        grant = state.signer.sign(
+            Grant(
+                aud=machine_id,
+                cha=asked.challenge,
+                exp=issued_s + decision.start_by_s,
+                iat=issued_s,
+                jti=asked.request_id,
+                lease_s=decision.lease_s,
+                sid=session_id,
+            )
+        )
+    reasons = wire_reasons(decision.reasons)
+    return encode(DecisionMessage(facts.now, grant, decision.outcome, reasons, asked.request_id, session_id))
+
+
+def _for_the_feed(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> Outbound:
+    division = facts.machine.division if facts.machine else topics.UNKNOWN_DIVISION
+    message = FeedDecision(
+        at=facts.now,
+        division=division,
+        enterprise=facts.machine.uscc if facts.machine else None,
+        machine_id=machine_id,
+        operator=mask(facts.operator_id) if facts.operator_id else None,
+        outcome=decision.outcome,
+        reasons=decision.reasons,
+        request_id=asked.request_id,
+        warnings=decision.warnings,
+    )
+    return Outbound(topics.feed(division, "decision"), encode(message))

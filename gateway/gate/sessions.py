@@ -1,0 +1,125 @@
+"""The open sessions in memory, as the database holds them, plus what the current batch changes."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.core.model import Millis, OpenSession
+from gateway.core.session import TABLE, State, Step
+from gateway.store.prepared import Row
+
+
+class Session(Struct):
+    """One row of the sessions table, with whether the database has it yet."""
+
+    session_id: str
+    machine_id: str
+    operator_id: str | None
+    request_id: str
+    division: str | None
+    granted_at: Millis
+    open_until: Millis
+    unlocked_at: Millis | None = None
+    ended_at: Millis | None = None
+    end_reason: str | None = None
+    stored: bool = False
+
+    @property
+    def state(self) -> State:
+        if self.ended_at is not None:
+            return "ended"
+        return "granted" if self.unlocked_at is None else "unlocked"
+
+    def as_fact(self) -> OpenSession:
+        return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
+
+
+class Sessions:
+    """At most one open session per machine and per operator; the database has the last word on both."""
+
+    def __init__(self) -> None:
+        self._by_machine: dict[str, Session] = {}
+        self._by_operator: dict[str, Session] = {}
+        self._touched: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_machine)
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Forget everything and take over what the database holds."""
+        self._by_machine.clear()
+        self._by_operator.clear()
+        self._touched.clear()
+        for row in rows:
+            self._keep(Session(**row, stored=True))
+
+    def at_machine(self, machine_id: str) -> Session | None:
+        return self._by_machine.get(machine_id)
+
+    def of_operator(self, operator_id: str | None) -> Session | None:
+        return None if operator_id is None else self._by_operator.get(operator_id)
+
+    def due(self, now: Millis) -> list[Session]:
+        """Sessions whose longest relay time has passed."""
+        return [session for session in self._by_machine.values() if session.open_until < now]
+
+    def open(self, session: Session) -> None:
+        self._keep(session)
+        self._touched[session.session_id] = session
+
+    def step(self, session: Session, step: Step, now: Millis, reason: str) -> bool:
+        """Take one step of the table; True if the session ended by it."""
+        state = TABLE[session.state, step]
+        if state == session.state:
+            return False
+        if state == "unlocked":
+            session.unlocked_at = now
+        else:
+            session.ended_at, session.end_reason = now, reason[:64]
+            self._drop(session)
+        self._touched[session.session_id] = session
+        return state == "ended"
+
+    def changes(self) -> tuple[list[Row], list[Row]]:
+        """Rows to change and rows to insert for what was touched since ``settle``."""
+        touched = self._touched.values()
+        return [_change(session) for session in touched if session.stored], [
+            _insert(session) for session in touched if not session.stored
+        ]
+
+    def settle(self) -> None:
+        """The changes are durable."""
+        for session in self._touched.values():
+            session.stored = True
+        self._touched.clear()
+
+    def _keep(self, session: Session) -> None:
+        self._by_machine[session.machine_id] = session
+        if session.operator_id is not None:
+            self._by_operator[session.operator_id] = session
+
+    def _drop(self, session: Session) -> None:
+        if self._by_machine.get(session.machine_id) is session:
+            del self._by_machine[session.machine_id]
+        if session.operator_id is not None and self._by_operator.get(session.operator_id) is session:
+            del self._by_operator[session.operator_id]
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_machine.values())
+
+
+_COLUMNS = tuple(name for name in Session.__struct_fields__ if name != "stored")
+
+
+def _insert(session: Session) -> dict[str, Any]:
+    return {name: getattr(session, name) for name in _COLUMNS}
+
+
+def _change(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.session_id,
+        "unlocked_at": session.unlocked_at,
+        "ended_at": session.ended_at,
+        "end_reason": session.end_reason,
+    }

@@ -1,0 +1,86 @@
+"""The signing keys of one gateway: a private JWK Set on disk (mode 0600), the first key signs.
+
+A rotated-out key stays in the public set until it is retired, so that chips go on accepting what it signed.
+"""
+
+from pathlib import Path
+
+import msgspec
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
+
+from gateway.errors import WeldGateError
+from gateway.store.vault import write_secret
+from gateway.wire.tokens import Signer
+
+FILE_NAME = "signing.json"
+
+
+class KeysError(WeldGateError):
+    """The signing keys cannot be used."""
+
+
+class KeyRing:
+    """The keys of one directory, newest first."""
+
+    def __init__(self, path: Path, keys: list[ECKey]) -> None:
+        self._path = path
+        self._keys = keys
+
+    @property
+    def kids(self) -> list[str]:
+        """Key ids, the signing one first."""
+        return [key.thumbprint() for key in self._keys]
+
+    def signer(self) -> Signer:
+        return Signer(self._keys[0])
+
+    def public(self) -> bytes:
+        """The JWK Set (RFC 7517, section 5) for chips: no private part."""
+        keys = [key.as_dict(private=False, use="sig", alg="ES256") for key in self._keys]
+        return msgspec.json.format(msgspec.json.encode({"keys": keys}), indent=2) + b"\n"
+
+    def rotate(self) -> str:
+        """Put a new key in front; gateways sign with it from their next start. Returns its id."""
+        self._keys.insert(0, _new_key())
+        self._save()
+        return self.kids[0]
+
+    def retire(self, kid: str) -> None:
+        """Drop a key that no longer signs; what it signed is refused by chips that get the new set."""
+        matching = [key for key in self._keys[1:] if key.thumbprint() == kid]
+        if not matching:
+            old = ", ".join(self.kids[1:]) or "none"
+            raise KeysError(f"no key {kid!r} to retire in {self._path}; keys that no longer sign: {old}")
+        self._keys.remove(matching[0])
+        self._save()
+
+    def _save(self) -> None:
+        partial = self._path.with_suffix(".new")
+        partial.unlink(missing_ok=True)
+        write_secret(partial, _private_set(self._keys))
+        partial.replace(self._path)
+
+
+def open_keys(directory: Path) -> KeyRing:
+    """The key ring of a directory, made at first use. Raises KeysError."""
+    path = directory / FILE_NAME
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            write_secret(path, _private_set([_new_key()]))
+        keys = KeySet.import_key_set(msgspec.json.decode(path.read_bytes())).keys
+    except (OSError, msgspec.DecodeError, JoseError, KeyError, TypeError, ValueError) as error:
+        raise KeysError(f"--keys {directory}: {path.name}: {error}; restore it from a backup or remove it") from error
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise KeysError(f"--keys {directory}: {path.name} has mode {mode:04o}; others may read it: chmod 600 it")
+    return KeyRing(path, [key for key in keys if isinstance(key, ECKey)])
+
+
+def _new_key() -> ECKey:
+    return ECKey.generate_key("P-256", auto_kid=True)
+
+
+def _private_set(keys: list[ECKey]) -> bytes:
+    return msgspec.json.encode({"keys": [key.as_dict(private=True) for key in keys]})

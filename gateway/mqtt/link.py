@@ -1,0 +1,230 @@
+"""The gateway's connection to the broker on the event loop: delivers bytes, acknowledges, publishes, reconnects."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.clock import monotonic_ns
+from gateway.mqtt.url import BrokerUrl
+from gateway.mqtt.wire import Wire
+from gateway.wire.inbound import Inbound, Outbound
+
+KEEPALIVE_S = 20
+HOUSEKEEPING_S = 1.0
+FIRST_RETRY_S = 0.2
+LONGEST_RETRY_S = 15.0
+"""Reconnects wait a random time up to a limit that doubles from the first to the longest."""
+CONNACK_WITHIN_S = 10.0
+WINDOW = 1000
+"""Published messages that may await the broker's acknowledgement before the gate takes new work."""
+
+
+class Link:
+    """One broker connection with a persistent session. ``deliver`` takes each arrived message in order.
+
+    An acknowledgement counts only on the connection that its message came by: packet ids start anew with each.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerUrl,
+        client_id: str,
+        filters: Sequence[str],
+        will: Outbound,
+        deliver: Callable[[Inbound], None],
+        on_state: Callable[[bool, str], None],
+        ca_file: str | None = None,
+    ) -> None:
+        self._broker = broker
+        self._filters = filters
+        self._deliver_to = deliver
+        self._on_state = on_state
+        self._connection = 0
+        self._accepted = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._held_back = False
+        self._flush_due = False
+        self._window_open = asyncio.Event()
+        self._window_open.set()
+        self._refusal = ""
+        self._wire = self._make_wire(client_id, will, ca_file)
+
+    def _make_wire(self, client_id: str, will: Outbound, ca_file: str | None) -> Wire:
+        wire = Wire(client_id, self._arrived, self._schedule_flush)
+        wire.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.tls:
+            wire.tls_set(ca_certs=ca_file)
+        wire.will_set(will.topic, will.payload, qos=1, retain=will.retained)
+        wire.on_connect = self._on_connect
+        wire.on_disconnect = self._on_disconnect
+        wire.on_socket_open = _no_delay
+        wire.on_socket_close = self._on_socket_close
+        return wire
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection and the subscriptions are on their way."""
+        return self._accepted.is_set()
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        limit = FIRST_RETRY_S
+        while True:
+            try:
+                await self._connect()
+                limit = FIRST_RETRY_S
+                await self._stay()
+            except (OSError, TimeoutError) as error:
+                self._on_state(False, str(error) or type(error).__name__)
+            finally:
+                self._drop()
+            await asyncio.sleep(random.uniform(0, limit))  # noqa: S311  (jitter, not secrecy)
+            limit = min(limit * 2, LONGEST_RETRY_S)
+
+    async def _connect(self) -> None:
+        self._lost.clear()
+        self._refusal = ""
+        self._connection += 1
+        self._wire.forget_connection()
+        await asyncio.to_thread(self._wire.connect, self._broker.host, self._broker.port, KEEPALIVE_S)
+        self._attach()
+        self._flush()
+        async with asyncio.timeout(CONNACK_WITHIN_S):
+            await _first_of(self._accepted.wait(), self._lost.wait())
+        if not self._accepted.is_set():
+            raise ConnectionError(self._refusal or "the broker closed the connection")
+
+    async def _stay(self) -> None:
+        while not self._lost.is_set():
+            try:
+                async with asyncio.timeout(HOUSEKEEPING_S):
+                    await self._lost.wait()
+            except TimeoutError:
+                self._wire.loop_misc()
+        raise ConnectionError("connection to the broker lost")
+
+    def _drop(self) -> None:
+        """Take the old socket off the loop and close it."""
+        self._accepted.clear()
+        self._wire.drop()
+
+    # --- out ---
+
+    def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
+        """Acknowledge in the given order; receipts of an earlier connection are passed over."""
+        for connection, mid in receipts:
+            if connection == self._connection and mid and self.connected:
+                self._wire.acknowledge(mid)
+
+    def publish(self, messages: Iterable[Outbound]) -> None:
+        """Publish at QoS 1, now or after the next reconnect."""
+        for message in messages:
+            self._wire.publish_once(message.topic, message.payload, retained=message.retained)
+        if self._wire.unacknowledged >= WINDOW:
+            self._window_open.clear()
+
+    async def room(self) -> None:
+        """Wait until the broker has acknowledged enough for more to be published."""
+        await self._window_open.wait()
+
+    @property
+    def unacknowledged(self) -> int:
+        return self._wire.unacknowledged
+
+    async def close(self, within_s: float) -> None:
+        """Publish what waits and disconnect, at the latest after ``within_s``."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self.connected and self._wire.unacknowledged:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        if self.connected:
+            self._wire.disconnect()
+            self._flush()
+
+    # --- in ---
+
+    def hold_back(self, held: bool) -> None:
+        """Stop (or go on) reading, so that the broker keeps what the gate cannot take yet."""
+        self._held_back = held
+        if self._socket is not None and held:
+            self._loop.remove_reader(self._socket)
+        self._read()
+
+    def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int) -> None:
+        self._deliver_to(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid)))
+
+    # --- callbacks and the loop's readers and writers ---
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker refused the connection: {reason}"
+            self._lost.set()
+            return
+        self._wire.subscribe([(name, 1) for name in self._filters])
+        self._accepted.set()
+        self._wire.resend_unacknowledged()
+        self._on_state(True, str(self._broker))
+
+    def _on_disconnect(self, *_arguments: Any) -> None:
+        self._lost.set()
+
+    def _on_socket_close(self, _client: Any, _data: Any, sock: socket.socket) -> None:
+        """paho is about to close the socket: take it off the loop first."""
+        if self._socket is not None:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+        self._socket = None
+        self._lost.set()
+
+    def _attach(self) -> None:
+        """Put the freshly connected socket on the loop."""
+        self._socket = self._wire.socket()
+        self._read()
+
+    def _read(self) -> None:
+        if self._socket is not None and not self._held_back:
+            self._loop.add_reader(self._socket, self._readable)
+
+    def _readable(self) -> None:
+        self._wire.loop_read()
+        if self._wire.unacknowledged < WINDOW:
+            self._window_open.set()
+
+    def _schedule_flush(self) -> None:
+        if self._socket is not None and not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits; the loop calls again when a full socket takes more."""
+        self._flush_due = False
+        sent_all = self._wire.flush()
+        if self._socket is None:
+            return
+        if sent_all:
+            self._loop.remove_writer(self._socket)
+        else:
+            self._loop.add_writer(self._socket, self._flush)
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _no_delay(_client: Any, _data: Any, sock: socket.socket) -> None:
+    """Without this every answer waits for the peer's delayed TCP acknowledgement, 40 ms."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,126 @@
+"""amqtt's broker for clients on this machine; where amqtt loses or misdelivers messages, each override says how.
+
+The overrides use amqtt's private methods: the version is pinned, and a contract test holds each of them.
+"""
+
+import logging
+
+from amqtt import broker as amqtt  # type: ignore[import-untyped]
+
+MAX_UNACKNOWLEDGED = 50_000
+"""Messages per session; a packet id has 16 bits. What comes on top is dropped with a warning."""
+REFUSED = 0x80
+"""SUBACK's return code for a filter that will not be served (MQTT 3.1.1, section 3.9.3)."""
+_log = logging.getLogger(__name__)
+
+
+class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
+    """Keeps each QoS 1 message in its session until the PUBACK, also across connections (amqtt forgets it in 5 s)."""
+
+    @property
+    def connected(self) -> bool:
+        return self.writer is not None and not self.writer.is_closed
+
+    async def mqtt_publish(
+        self, topic: str, data: bytes, qos: int, retain: bool, _ack_timeout: int | None = None
+    ) -> amqtt.OutgoingApplicationMessage:
+        """Write and go on, without a task that waits for the PUBACK; without a connection, keep for the next one."""
+        packet_id = self.session.next_packet_id if qos else None
+        message = amqtt.OutgoingApplicationMessage(packet_id, topic, qos, data, retain)
+        if packet_id is not None:
+            self.session.inflight_out[packet_id] = message
+        if self.connected:
+            self._write(message)
+        return message
+
+    async def handle_puback(self, puback: amqtt.Any) -> None:
+        self.session.inflight_out.pop(puback.variable_header.packet_id, None)
+
+    async def _retry_deliveries(self) -> None:
+        for message in list(self.session.inflight_out.values()):
+            self._write(message)
+
+    def _write(self, message: amqtt.OutgoingApplicationMessage) -> None:
+        message.publish_packet = message.build_publish_packet(dup=message.publish_packet is not None)
+        self.writer.write(message.publish_packet.to_bytes())
+
+    def handle_read_timeout(self) -> None:
+        """A silent client has gone: its last will is due (MQTT-3.1.2-24). amqtt would wait for ever."""
+        if self._disconnect_waiter is not None and not self._disconnect_waiter.done():
+            self._disconnect_waiter.set_result(None)
+
+
+class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
+    """Finds plain filters by lookup, and sends retained messages to those alone who subscribed."""
+
+    def __init__(self, port: int) -> None:
+        for noisy in ("amqtt", "transitions"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        amqtt.BrokerProtocolHandler = Handler  # the name under which Broker makes its handlers
+        listener = amqtt.ListenerConfig(bind=f"127.0.0.1:{port}")
+        super().__init__(amqtt.BrokerConfig(listeners={"default": listener}, plugins={}))
+        self._wildcards: set[str] = set()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also where it chose one itself."""
+        return int(self._servers["default"].instance.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Raises OSError when the port cannot be had."""
+        try:
+            await super().start()
+        except amqtt.BrokerError as error:
+            raise error.__cause__ or error from None
+
+    async def _authenticate(self, *_: object) -> bool:
+        """Everybody: it listens on the loopback alone. (With amqtt's anonymous plug-in no session persists.)"""
+        return True
+
+    async def _initialize_client_session(self, *connection: object) -> tuple[Handler, amqtt.Session]:
+        """A client may be silent for one and a half times its keep-alive (MQTT-3.1.2-24)."""
+        handler, session = await super()._initialize_client_session(*connection)
+        session.keep_alive = session.keep_alive * 3 // 2
+        return handler, session
+
+    async def add_subscription(self, subscription: tuple[str, int], session: amqtt.Session) -> int:
+        """Refuses ``$share``, where amqtt would agree and deliver nothing."""
+        topic_filter, qos = subscription
+        if topic_filter.startswith("$share/"):
+            return REFUSED
+        if "+" in topic_filter or "#" in topic_filter:
+            self._wildcards.add(topic_filter)
+        return int(await super().add_subscription((topic_filter, min(qos, amqtt.QOS_1)), session))
+
+    async def _broadcast_message(self, _session: object, topic: str, data: bytes | None, _qos: int = 0) -> None:
+        """Straight to the subscribers, in the publisher's order."""
+        wildcards = [candidate for candidate in self._wildcards if self._matches(topic, candidate)]
+        for topic_filter in (topic, *wildcards):
+            for target, qos in self._subscriptions.get(topic_filter, ()):
+                await self._deliver(target, topic, data or b"", qos)
+
+    async def _deliver(self, target: amqtt.Session, topic: str, data: bytes, qos: int) -> None:
+        """To one subscriber; one that is away gets it later if its session and the QoS say so."""
+        handler = self._get_handler(target)
+        if handler is None or not (handler.connected or (qos and not target.clean_session)):
+            return
+        if len(target.inflight_out) >= MAX_UNACKNOWLEDGED:
+            _log.warning("%s has %d unacknowledged messages: one dropped", target.client_id, MAX_UNACKNOWLEDGED)
+            return
+        await handler.mqtt_publish(topic, data, qos, retain=False)
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: amqtt.Session
+    ) -> None:
+        """On connecting, amqtt calls this for everybody's filters: 200 chips would get 40,000 foreign messages."""
+        subscribed = self._subscriptions.get(subscription[0], ())
+        if any(target is session for target, _ in subscribed):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+    async def _delete_session(self, client_id: str) -> None:
+        """A new connection ends the one with the same id before it (MQTT-3.1.4-2); amqtt leaves it half alive."""
+        handler = self._sessions.get(client_id, (None, None))[1]
+        await super()._delete_session(client_id)
+        if handler is not None and handler.connected:
+            await handler.handle_connection_closed()
+            await handler.stop()

@@ -1,0 +1,144 @@
+"""What can be observed, as frozen events, and the hub that hands them to observers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.core.model import Asked, Decision, Facts, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision was committed, acknowledged and handed to the broker."""
+
+    machine_id: str
+    asked: Asked
+    facts: Facts
+    decision: Decision
+    session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A message came again: a request is answered with the bytes of its first answer, an event changes nothing."""
+
+    machine_id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A chip's event was recorded."""
+
+    machine_id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message was recorded as unusable and dropped. ``kind`` is the topic's last part, or ``unknown``."""
+
+    kind: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTaken:
+    """A session's cumulative usage was stored."""
+
+    machine_id: str
+    division: str | None
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFolded:
+    """How much a session's usage has grown since it was last folded, seconds."""
+
+    division: str | None
+    enabled_s: int
+    arc_s: int
+    idle_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    session_id: str
+    machine_id: str
+    division: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Answers were handed to the broker; ``seconds`` from the arrival of each request."""
+
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One transaction is durable. ``seconds`` from handing it to the writer."""
+
+    messages: int
+    records: int
+    seconds: float
+    head_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something outside failed and is being retried. ``where`` is broker, database, registry or clock."""
+
+    where: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    where: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLoaded:
+    """The registry in memory stands at ``version``; ``rows`` were taken over in ``seconds``."""
+
+    version: int
+    confirmed_at: int
+    rows: int
+    seconds: float
+
+
+Observed = (
+    Decided
+    | Repeated
+    | Reported
+    | Rejected
+    | UsageTaken
+    | UsageFolded
+    | SessionEnded
+    | Answered
+    | Committed
+    | Trouble
+    | Recovered
+    | RegistryLoaded
+)
+Observer = Callable[[Observed], None]
+
+
+class Hub:
+    """Hands each event to every observer. INVARIANT: a failing observer changes no outcome; it is counted."""
+
+    def __init__(self) -> None:
+        self._observers: list[Observer] = []
+        self.failures = 0
+
+    def add(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def __call__(self, event: Observed) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # whatever an observer does wrong, the gate goes on
+                self.failures += 1

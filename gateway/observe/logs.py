@@ -1,0 +1,69 @@
+"""Structured logs: one JSON object a line on stderr, stable event names, personal numbers struck out."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from gateway.observe import events
+
+_PERSONAL = re.compile(r"(?<![0-9])[0-9]{6}(?:18|19|20)[0-9]{9}[0-9Xx](?![0-9])|(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
+"""ID numbers (GB 11643) and mobile phone numbers, wherever a text carries them."""
+STRUCK_OUT = "***"
+
+
+def strike_out(text: str) -> str:
+    """The text without ID and phone numbers.
+
+    >>> strike_out("no 99000019900101000X here")
+    'no *** here'
+    """
+    return _PERSONAL.sub(STRUCK_OUT, text)
+
+
+def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """INVARIANT: no log line carries an ID number or a phone number, whatever was put into it."""
+    return {key: strike_out(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def configure(level: str) -> None:
+    """Set up logging for the process; ``level`` is debug, info, warning or error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redact,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Log:
+    """Writes what an operator of the gateway has to know; single decisions are in the ledger, here only at debug."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def __call__(self, event: events.Observed) -> None:
+        match event:
+            case events.Trouble(where, problem):
+                self._log.warning("trouble", where=where, problem=problem)
+            case events.Recovered(where, detail):
+                self._log.info("recovered", where=where, detail=detail)
+            case events.RegistryLoaded(version, _, rows, seconds):
+                self._log.info("registry.loaded", version=version, rows=rows, seconds=round(seconds, 3))
+            case events.Rejected(kind, problem):
+                self._log.info("message.rejected", kind=kind, problem=problem)
+            case events.Reported(machine_id, kind) if kind in ("tamper", "arc_without_lease", "relay_stuck"):
+                self._log.warning("chip.alarm", machine_id=machine_id, kind=kind)
+            case events.Decided(machine_id, asked, _, decision) if decision.faults:
+                self._log.error("decision.fault", machine_id=machine_id, request_id=asked.request_id, faults=decision.faults)
+            case _:
+                pass

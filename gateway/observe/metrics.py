@@ -1,0 +1,100 @@
+"""Prometheus metrics. No machine, no person and no free text is ever a label."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Gauge, Histogram, ProcessCollector
+
+from gateway.observe import events
+
+LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Turns events into metrics; ``registry`` is what an exporter serves."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.decisions = Counter(
+            "weldgate_decisions", "Decisions by outcome and division.", ["outcome", "division"], registry=registry
+        )
+        self.reasons = Counter(
+            "weldgate_reasons", "Reasons given in refusals, by division.", ["code", "division"], registry=registry
+        )
+        self.warnings = Counter(
+            "weldgate_warnings", "Failed checks that did not refuse, by division.", ["code", "division"], registry=registry
+        )
+        self.latency = Histogram(
+            "weldgate_answer_seconds",
+            "From a request's arrival to the publication of its answer.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch = Histogram("weldgate_batch_messages", "Messages in one commit.", buckets=BATCH_BUCKETS, registry=registry)
+        self.commit = Histogram(
+            "weldgate_commit_seconds", "Time to make one batch durable.", buckets=LATENCY_BUCKETS_S, registry=registry
+        )
+        self.ledger = Gauge("weldgate_ledger_records", "Sequence number of the ledger's last record.", registry=registry)
+        self.repeats = Counter("weldgate_repeats", "Messages that came again.", ["kind"], registry=registry)
+        self.events = Counter("weldgate_chip_events", "Events that chips reported.", ["kind"], registry=registry)
+        self.rejected = Counter("weldgate_rejected", "Messages that could not be used.", ["kind"], registry=registry)
+        self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", registry=registry)
+        self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", registry=registry)
+        self.usage = Counter("weldgate_usage_seconds", "Machine time reported.", ["what", "division"], registry=registry)
+        self.queue = Gauge("weldgate_queue_messages", "Messages waiting.", ["queue"], registry=registry)
+        self.broker = Gauge("weldgate_broker_connected", "1 while connected to the broker.", registry=registry)
+        self.database = Gauge("weldgate_database_writable", "1 while the last commit worked.", registry=registry)
+        self.errors = Counter("weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry)
+        self.version = Gauge("weldgate_registry_version", "Registry version that decisions use.", registry=registry)
+        self.confirmed = Gauge(
+            "weldgate_registry_confirmed_timestamp_seconds", "When a source last confirmed the registries.", registry=registry
+        )
+        self.age = Gauge("weldgate_registry_age_seconds", "Time since a source confirmed the registries.", registry=registry)
+        self.observers = Gauge("weldgate_observer_failures", "Events that an observer failed on.", registry=registry)
+        GCCollector(registry=registry)
+        ProcessCollector(registry=registry)
+        Gauge("weldgate_build_info", "The running version.", ["version"], registry=registry).labels(version).set(1)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            events.Decided: self._decided,
+            events.Answered: self._answered,
+            events.Committed: self._committed,
+            events.Repeated: lambda event: self.repeats.labels(event.kind).inc(),
+            events.Reported: lambda event: self.events.labels(event.kind).inc(),
+            events.Rejected: lambda event: self.rejected.labels(event.kind).inc(),
+            events.SessionEnded: lambda _: self.ended.inc(),
+            events.UsageFolded: self._usage_folded,
+            events.Trouble: lambda event: self.errors.labels(event.where).inc(),
+            events.RegistryLoaded: self._registry_loaded,
+        }
+
+    def __call__(self, event: events.Observed) -> None:
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _decided(self, event: events.Decided) -> None:
+        division = event.facts.machine.division if event.facts.machine else "unknown"
+        self.decisions.labels(event.decision.outcome, division).inc()
+        for code in event.decision.reasons:
+            self.reasons.labels(code, division).inc()
+        for code in event.decision.warnings:
+            self.warnings.labels(code, division).inc()
+
+    def _answered(self, event: events.Answered) -> None:
+        for seconds in event.seconds:
+            self.latency.observe(seconds)
+
+    def _committed(self, event: events.Committed) -> None:
+        self.batch.observe(event.messages)
+        self.commit.observe(event.seconds)
+        self.ledger.set(event.head_seq)
+
+    def _usage_folded(self, event: events.UsageFolded) -> None:
+        division = event.division or "unknown"
+        for what, seconds in (("enabled", event.enabled_s), ("arc", event.arc_s), ("idle", event.idle_s)):
+            self.usage.labels(what, division).inc(seconds)
+
+    def _registry_loaded(self, event: events.RegistryLoaded) -> None:
+        self.version.set(event.version)
+        self.confirmed.set(event.confirmed_at / 1000)

@@ -1,0 +1,104 @@
+"""Every setting of the gateway in one class: command line, then environment ``WELDGATE_…``, then TOML file."""
+
+import os
+import re
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from gateway.errors import WeldGateError
+from gateway.store.engine import DEFAULT_URL
+
+CONFIG_VARIABLE = "WELDGATE_CONFIG"
+DEFAULT_CONFIG = "weldgate.toml"
+
+
+class SettingsError(WeldGateError):
+    """A setting cannot be used; the message names it, the value and the remedy."""
+
+
+class Settings(BaseSettings):
+    """The order of precedence is: command line, environment, TOML file, default."""
+
+    model_config = SettingsConfigDict(env_prefix="WELDGATE_", extra="forbid")
+
+    broker: SecretStr = Field(
+        SecretStr("mqtt://127.0.0.1:1883"), description="The MQTT broker: mqtt[s]://user:password@host:port."
+    )
+    broker_ca: Path | None = Field(
+        None, description="PEM file of the authorities to trust for mqtts:// (default: the system's)."
+    )
+    database: str = Field(DEFAULT_URL, description="The database as a SQLAlchemy URL.")
+    http: str = Field("127.0.0.1:8080", description="Where to serve HTTP: host:port.")
+    policy: Path | None = Field(None, description="The policy as a TOML file (default: every rule enforced).")
+    keys: Path = Field(Path("var/keys"), description="Folder of the signing keys and the vault, made at first start.")
+    instance: str = Field(
+        default_factory=lambda: _default_instance(),
+        description="Name of this gateway: its MQTT client id and status topic (default: the host's name).",
+    )
+    log_level: str = Field("info", description="Least severe log level written: debug, info, warning or error.")
+
+    @field_validator("instance")
+    @classmethod
+    def _instance(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
+            raise ValueError("use 1 to 32 letters, digits, '-' or '_'")
+        return value
+
+    @field_validator("http")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65_535:
+            raise ValueError("use host:port, for example 127.0.0.1:8080")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _log_level(cls, value: str) -> str:
+        if value.lower() not in ("debug", "info", "warning", "error"):
+            raise ValueError("use debug, info, warning or error")
+        return value.lower()
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        host, _, port = self.http.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from all sources; ``given`` are the command line's, None where an option was not used.
+
+    Raises SettingsError, which never repeats the broker's URL (it may hold a password).
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG)}: {error}") from None
+
+
+def _explain(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    shown = "" if name == "broker" else f" = {problem['input']!r}"
+    return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _default_instance() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:32] or "gateway"

@@ -1,0 +1,179 @@
+"""How each registry table keeps an entry: its columns, its key, and its personal numbers as index and seal."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import UNSET, Struct, UnsetType
+
+from gateway.store.entries import (
+    CertificateEntry,
+    EmploymentEntry,
+    EnterpriseEntry,
+    Entry,
+    MachineEntry,
+    OperatorEntry,
+    OptionalText,
+)
+from gateway.store.tables import CertificateRow, EmploymentRow, EnterpriseRow, MachineRow, OperatorRow
+from gateway.store.vault import Vault, mask
+
+Content = tuple[Any, ...]
+
+
+class Form(Struct, frozen=True):
+    """One table. ``columns`` are what is compared, the ``key`` leading ones being the key; ``content`` gives their
+    values in that order, and ``seals`` what is written beside them (sealing differs at each call)."""
+
+    table: sa.Table
+    key: int
+    columns: tuple[str, ...]
+    content: Callable[[Any, Vault], Content]
+    seals: Callable[[Any, Vault], dict[str, Any]] = lambda _entry, _vault: {}
+    unknown: dict[str, str] = {}  # frozen struct: a default that is never written to
+
+    def selected(self) -> list[sa.Column[Any]]:
+        return [self.table.c[name] for name in self.columns]
+
+    def row(self, entry: Entry, content: Content, vault: Vault, version: int) -> dict[str, Any]:
+        """A new row, complete; what the source does not say is unknown."""
+        row = {name: None if value is UNSET else value for name, value in zip(self.columns, content, strict=True)}
+        for name, value in self.unknown.items():
+            row[name] = row[name] or value
+        for name in self.sealed:
+            row[name] = None
+        return row | self.seals(entry, vault) | {"version": version}
+
+    @property
+    def sealed(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.table.c if column.name.endswith("_sealed"))
+
+    def updates(
+        self, changed: Sequence[tuple[Entry, Content]], vault: Vault, version: int
+    ) -> Iterator[tuple[sa.Update, list[dict[str, Any]]]]:
+        """Statements with their rows: one for each set of sealed columns that the source speaks of."""
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for entry, content in changed:
+            seals = self.seals(entry, vault)
+            key = {f"key_{name}": value for name, value in zip(self.columns[: self.key], content, strict=False)}
+            values = dict(zip(self.columns[self.key :], content[self.key :], strict=True))
+            by_columns.setdefault(tuple(seals), []).append(key | values | seals | {"version": version})
+        for sealed, rows in by_columns.items():
+            yield self._update(sealed), rows
+
+    def _update(self, sealed: tuple[str, ...]) -> sa.Update:
+        names = (*self.columns[self.key :], *sealed, "version")
+        statement = sa.update(self.table).values({name: sa.bindparam(name) for name in names})
+        for name in self.columns[: self.key]:
+            statement = statement.where(self.table.c[name] == sa.bindparam(f"key_{name}"))
+        return statement
+
+
+# --- the five tables --------------------------------------------------------------------------------------------
+
+
+def _enterprise(entry: EnterpriseEntry, _: Vault) -> Content:
+    return entry.uscc, entry.name, entry.division, entry.status
+
+
+def _operator(entry: OperatorEntry, vault: Vault) -> Content:
+    id_index = _index(entry.id_number, vault)
+    return entry.operator_id, entry.name, born_on(entry.id_number), id_index, _index(entry.phone, vault), entry.status
+
+
+def _operator_seals(entry: OperatorEntry, vault: Vault) -> dict[str, Any]:
+    numbers = {"id_number_sealed": entry.id_number, "phone_sealed": entry.phone}
+    return {name: number and vault.seal(number) for name, number in numbers.items() if number is not UNSET}
+
+
+def _certificate(entry: CertificateEntry, vault: Vault) -> Content:
+    return (
+        vault.index(entry.number),
+        entry.item,
+        entry.operator_id,
+        entry.category,
+        entry.issued_on,
+        entry.valid_from,
+        entry.valid_until,
+        entry.review_due,
+        entry.reviewed_on,
+        entry.authority,
+        entry.status,
+        entry.verification,
+    )
+
+
+def _certificate_seals(entry: CertificateEntry, vault: Vault) -> dict[str, Any]:
+    return {"number_sealed": vault.seal(entry.number), "number_masked": mask(entry.number)}
+
+
+def _employment(entry: EmploymentEntry, _: Vault) -> Content:
+    return entry.operator_id, entry.uscc, entry.since, entry.until
+
+
+def _machine(entry: MachineEntry, _: Vault) -> Content:
+    return (
+        entry.machine_id,
+        entry.chip,
+        entry.uscc,
+        entry.process,
+        entry.division,
+        entry.location,
+        entry.status,
+    )
+
+
+def _index(number: OptionalText, vault: Vault) -> OptionalText:
+    return vault.index(number) if isinstance(number, str) else number
+
+
+def born_on(id_number: OptionalText) -> date | UnsetType | None:
+    """The birth date in characters 7 to 14 of an ID number (GB 11643)."""
+    if not isinstance(id_number, str):
+        return id_number
+    return date(int(id_number[6:10]), int(id_number[10:12]), int(id_number[12:14]))
+
+
+def _table(row: type) -> sa.Table:
+    table: sa.Table = row.__table__  # type: ignore[attr-defined]
+    return table
+
+
+_CERTIFICATE_COLUMNS = (
+    "number_index",
+    "item",
+    "operator_id",
+    "category",
+    "issued_on",
+    "valid_from",
+    "valid_until",
+    "review_due",
+    "reviewed_on",
+    "authority",
+    "status",
+    "verification",
+)
+
+FORMS: dict[str, Form] = {
+    "enterprises": Form(_table(EnterpriseRow), 1, ("uscc", "name", "division", "status"), _enterprise),
+    "operators": Form(
+        _table(OperatorRow),
+        1,
+        ("operator_id", "name", "born_on", "id_number_index", "phone_index", "status"),
+        _operator,
+        _operator_seals,
+    ),
+    "certificates": Form(
+        _table(CertificateRow),
+        2,
+        _CERTIFICATE_COLUMNS,
+        _certificate,
+        _certificate_seals,
+        {"verification": "unverified"},
+    ),
+    "employments": Form(_table(EmploymentRow), 3, ("operator_id", "uscc", "since", "until"), _employment),
+    "machines": Form(
+        _table(MachineRow), 1, ("machine_id", "chip", "uscc", "process", "division", "location", "status"), _machine
+    ),
+}

@@ -1,0 +1,114 @@
+"""What one commit writes: ledger records with the sessions, usage and chip states that changed with them."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct, field
+from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.core.model import Millis
+from gateway.store.ledger import Draft, Head, Ledger
+from gateway.store.prepared import Prepared, Row
+from gateway.store.tables import ChipRow, PolicyRow, SessionRow, UsageRow, metadata
+
+_sessions = metadata.tables[SessionRow.__tablename__]
+_usage = metadata.tables[UsageRow.__tablename__]
+_chips = metadata.tables[ChipRow.__tablename__]
+_policies = metadata.tables[PolicyRow.__tablename__]
+_UPSERTING = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Batch(Struct):
+    """One transaction's worth. ``changed`` holds what changed of sessions that are stored already."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    changed: Sequence[Row] = ()
+    opened: Sequence[Row] = ()
+    usage: Sequence[Row] = ()
+    chips: Sequence[Row] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.drafts or self.changed or self.opened or self.usage or self.chips)
+
+
+class Journal:
+    """Writes batches over connections of one dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._ledger = Ledger(dialect)
+        self._open_session = Prepared(insert(_sessions), dialect)
+        self._change_session = Prepared(_change_session(), dialect)
+        self._usage = _newest_wins(dialect, _usage, "seq")
+        self._chips = _newest_wins(dialect, _chips, "received_at")
+
+    def commit(self, connection: Connection, batch: Batch) -> Head:
+        """Write the whole batch in one transaction; on any error nothing of it is written.
+
+        INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
+        indexes decide who gets the machine. Raises IntegrityError where a message is on record already or where
+        a session is open already.
+        """
+        with connection.begin():
+            head = self._ledger.append(connection, batch.drafts)
+            for statement, rows in (
+                (self._change_session, batch.changed),  # first: a replaced session makes room for the new one
+                (self._open_session, batch.opened),
+                (self._usage, batch.usage),
+                (self._chips, batch.chips),
+            ):
+                if rows:
+                    statement.run(connection, rows)
+        return head
+
+
+def _change_session() -> object:
+    return (
+        update(_sessions)
+        .where(_sessions.c.session_id == bindparam("id"))
+        .values({name: bindparam(name) for name in ("unlocked_at", "ended_at", "end_reason")})
+    )
+
+
+def _newest_wins(dialect: Dialect, table: Table, newer_by: str) -> Prepared:
+    """Insert or update by primary key; an older row never overwrites a newer one."""
+    statement = _UPSERTING[dialect.name](table)
+    keys = [column.name for column in table.primary_key]
+    values = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return Prepared(
+        statement.on_conflict_do_update(
+            index_elements=keys, set_=values, where=statement.excluded[newer_by] > table.c[newer_by]
+        ),
+        dialect,
+    )
+
+
+def probe(connection: Connection) -> None:
+    """A write that changes nothing; fails where commits would."""
+    with connection.begin():
+        connection.execute(update(_policies).values(at=_policies.c.at).where(_policies.c.hash == ""))
+
+
+def open_sessions(connection: Connection) -> list[Row]:
+    """Every session that has not ended."""
+    with connection.begin():
+        rows = connection.execute(select(_sessions).where(_sessions.c.ended_at.is_(None)))
+        return [dict(row._mapping) for row in rows]
+
+
+def chip_serials(connection: Connection) -> dict[str, str]:
+    """The chip that each machine last reported."""
+    with connection.begin():
+        rows = connection.execute(select(_chips.c.machine_id, _chips.c.chip).where(_chips.c.chip.is_not(None)))
+        return {machine_id: chip for machine_id, chip in rows}
+
+
+def keep_policy(connection: Connection, digest: str, document: bytes, now: Millis) -> None:
+    """Store a policy document under its hash, once."""
+    with connection.begin():
+        known = connection.execute(select(_policies.c.hash).where(_policies.c.hash == digest)).first()
+        if known is None:
+            connection.execute(insert(_policies).values(hash=digest, at=now, document=document))
+
+
+def policy_document(connection: Connection, digest: str) -> bytes | None:
+    return connection.execute(select(_policies.c.document).where(_policies.c.hash == digest)).scalar()

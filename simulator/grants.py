@@ -1,0 +1,101 @@
+"""What a chip checks before it believes a signed token. Pure; every refusal has a stable word."""
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from gateway.wire.tokens import Grant, TokenError
+
+Verify = Callable[[str], dict[str, object]]
+"""The claims of a token whose signature is good; raises TokenError."""
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """A token that a chip does not act on: ``reason`` for the event, ``session_id`` as far as it could be read."""
+
+    def __init__(self, reason: str, session_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.session_id = session_id
+
+
+class Command(Struct, frozen=True):
+    """Claims of a command: addressed by ``sid`` to a session or by ``cha`` to a challenge; ``n`` rises in a session."""
+
+    aud: str
+    exp: int
+    iat: int
+    jti: str
+    cmd: Literal["renew", "lock", "offline_list", "config"]
+    n: int = 0
+    sid: str | None = None
+    cha: str | None = None
+    lease_s: int = 0
+    when: Literal["between_arcs", "now"] = "between_arcs"
+    deadline_s: int = 0
+    reason: str | None = None
+
+
+class Expected(Struct, frozen=True):
+    """What a chip holds a token against. ``wall_ms`` is None where it has no wall clock."""
+
+    machine_id: str
+    challenge: str
+    wall_ms: int | None
+    session_id: str | None = None
+    last_n: int = 0
+
+
+def check_grant(token: str, verify: Verify, request_id: str, expected: Expected) -> Grant:
+    """The grant, fit to close the relay now; raises RefusedError."""
+    grant = _claims(token, verify, Grant)
+    _check_address(grant.aud, grant.jti, request_id, grant.sid, expected)
+    if grant.cha != expected.challenge:
+        raise RefusedError("other_challenge", grant.sid)
+    _check_time(grant.exp, grant.sid, expected)
+    if grant.lease_s < 1 or grant.n != 0:
+        raise RefusedError("malformed", grant.sid)
+    return grant
+
+
+def check_command(token: str, verify: Verify, command_id: str, expected: Expected) -> Command:
+    """The command, fit to be carried out now; raises RefusedError."""
+    command = _claims(token, verify, Command)
+    _check_address(command.aud, command.jti, command_id, command.sid, expected)
+    if command.sid is None and command.cha != expected.challenge:
+        raise RefusedError("other_challenge")
+    if command.sid is not None:
+        if command.sid != expected.session_id:
+            raise RefusedError("other_session", command.sid)
+        if command.n <= expected.last_n:
+            raise RefusedError("replayed", command.sid)
+    _check_time(command.exp, command.sid, expected)
+    if command.cmd == "renew" and (command.sid is None or command.lease_s < 1):
+        raise RefusedError("malformed", command.sid)
+    return command
+
+
+def _claims(token: str, verify: Verify, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(verify(token), kind)
+    except TokenError as error:
+        raise RefusedError("bad_signature") from error
+    except msgspec.ValidationError as error:
+        raise RefusedError("malformed") from error
+
+
+def _check_address(audience: str, jti: str, message_id: str, session_id: str | None, expected: Expected) -> None:
+    if audience != expected.machine_id:
+        raise RefusedError("other_machine", session_id)
+    if jti != message_id:
+        raise RefusedError("other_request", session_id)
+
+
+def _check_time(exp: int, session_id: str | None, expected: Expected) -> None:
+    """``exp`` is whole seconds; a chip without a wall clock relies on its challenge alone."""
+    if expected.wall_ms is not None and expected.wall_ms > exp * 1000:
+        raise RefusedError("late", session_id)

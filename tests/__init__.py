@@ -1,0 +1,1 @@
+"""Tests of the gate; each reads as specification."""

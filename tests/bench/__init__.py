@@ -1,0 +1,1 @@
+"""The benchmark: the gateway beside a bare echo, under the same closed-loop load."""
