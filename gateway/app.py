@@ -37,6 +37,7 @@ REGISTRY_POLL_S = 0.25
 """An import is seen within a second: this, plus reading and taking over what changed."""
 DATABASE_PROBE_S = 2.0
 TICK_S = 1.0
+DRAIN_WITHIN_S = 10.0
 DISCONNECT_WITHIN_S = 5.0
 
 
@@ -99,12 +100,20 @@ class Gateway:
                     group.create_task(self._keep_time(), name="timekeeper"),
                 ]
                 await self._stop.wait()
-                self._pipeline.drain()
-                await pipeline
+                await self._drain(pipeline)
                 self._link.publish([self._status(online=False)])
                 await self._link.close(DISCONNECT_WITHIN_S)
                 for task in side_tasks:
                     task.cancel()
+
+    async def _drain(self, pipeline: asyncio.Task[None]) -> None:
+        """Finish what is in flight. What cannot be finished in time was never acknowledged, so it comes again."""
+        self._pipeline.drain()
+        try:
+            async with asyncio.timeout(DRAIN_WITHIN_S):
+                await pipeline
+        except TimeoutError:
+            self._hub(Trouble("shutdown", f"{self._pipeline.waiting} messages left to the broker"))
 
     # --- side tasks ---
 

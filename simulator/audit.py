@@ -67,6 +67,7 @@ class Audit:
         self._registry = registry
         self._verify = verify
         self._sent: dict[tuple[str, str], Sent] = {}
+        self._unanswered: dict[tuple[str, str], Sent] = {}
         self._reasons: Counter[str] = Counter()
         self._latency_ms: list[float] = []
         self._checks: dict[str, Check] = {name: Check(name) for name in (ANSWERED, READABLE, FORM, SAME_BYTES, GRANTS)}
@@ -79,6 +80,8 @@ class Audit:
         if key in self._sent:
             return False
         self._sent[key] = sent
+        if sent.rule != "retained":
+            self._unanswered[key] = sent
         person = named_person(self._registry, sent.credential)
         if person is not None and not self._registry_codes(sent, sent.wall_ms).must:
             self.sessions.asked(Asking(sent.request_id, sent.machine_id, person))
@@ -86,7 +89,7 @@ class Audit:
 
     def excuse(self, machine_id: str, *, raw_only: bool) -> None:
         """The machine lost its connection or its mains: what it cannot ask again need not be answered."""
-        for sent in self._open():
+        for sent in self._unanswered.values():
             if sent.machine_id == machine_id and not (raw_only and sent.by_chip):
                 sent.excused = True
 
@@ -131,6 +134,7 @@ class Audit:
             self._check(SAME_BYTES, sent, sent.answer == payload, "the bytes of the first answer", "other bytes")
         else:
             sent.answer = payload
+            self._unanswered.pop((machine_id, decision.request_id), None)
             self._first_answer(sent, decision, now_ms)
 
     def _first_answer(self, sent: Sent, decision: DecisionMessage, now_ms: float) -> None:
@@ -223,11 +227,11 @@ class Audit:
 
     def waiting(self) -> int:
         """Requests that still have to be answered."""
-        return sum(not sent.excused for sent in self._open())
+        return sum(not sent.excused for sent in self._unanswered.values())
 
     def close(self, report: Report) -> Report:
         """Count what was never answered and fill in the figures."""
-        unanswered = [sent for sent in self._open() if not sent.excused]
+        unanswered = [sent for sent in self._unanswered.values() if not sent.excused]
         for sent in unanswered:
             self._check(ANSWERED, sent, False, "a decision", "nothing")
         self._checks[ANSWERED].passed += self.decisions
@@ -244,9 +248,6 @@ class Audit:
         report.mismatch_details = [mismatch for check in self._checks.values() for mismatch in check.failed]
         report.checks = list(self._checks.values())
         return report
-
-    def _open(self) -> list[Sent]:
-        return [sent for sent in self._sent.values() if sent.answer is None and sent.rule != "retained"]
 
     def _check(self, name: str, sent: Sent, right: bool, expected: str, got: str) -> None:
         if right:

@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from gateway.core.model import Certificate, Employment, Machine, Operator
-from simulator.registry import Registry
+from simulator.registry import Certificate, Employment, Machine, Operator, Registry
 
 COUNTY = ZoneInfo("Asia/Shanghai")
 BADGE_LENGTH = 256

@@ -1,4 +1,4 @@
-"""The registry files as the simulator reads them: five CSV files with English headers, into the core's nouns.
+"""The registry files as the simulator reads them: five CSV files with English headers.
 
 Deliberately small and on its own: what the gateway makes of the same files is what the simulator is there to check.
 """
@@ -12,12 +12,51 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from gateway.core.model import Certificate, Employment, Enterprise, Machine, Operator
+from gateway.core.model import CertificateStatus, EnterpriseStatus, MachineStatus, OperatorStatus, Process, Verification
 
 Row = dict[str, str]
 FILES = ("enterprises", "operators", "certificates", "employments", "machines")
 
 T = TypeVar("T")
+
+
+class Machine(Struct, frozen=True):
+    machine_id: str
+    chip: str | None
+    uscc: str
+    process: Process
+    status: MachineStatus
+
+
+class Enterprise(Struct, frozen=True):
+    uscc: str
+    status: EnterpriseStatus
+
+
+class Operator(Struct, frozen=True):
+    operator_id: str
+    born_on: date | None
+    status: OperatorStatus
+
+
+class Certificate(Struct, frozen=True):
+    """One row: a number carries one row per item."""
+
+    item: Process
+    valid_from: date | None
+    valid_until: date
+    review_due: date | None
+    reviewed_on: date | None
+    status: CertificateStatus
+    verification: Verification
+
+
+class Employment(Struct, frozen=True):
+    """First and last day count; None is open."""
+
+    uscc: str
+    since: date | None
+    until: date | None
 
 
 class RegistryFileError(Exception):
@@ -74,7 +113,7 @@ def _parsed(path: Path, line: int, parse: Callable[[Row], T], row: Row) -> T:
 
 
 def _enterprise(row: Row) -> Enterprise:
-    return _struct(Enterprise, uscc=row["uscc"], division=row["division"], status=row["status"] or "active")
+    return _struct(Enterprise, uscc=row["uscc"], status=row["status"] or "active")
 
 
 def _operator(row: Row) -> Operator:
@@ -89,7 +128,6 @@ def _machine(row: Row) -> Machine:
         chip=row["chip"] or None,
         uscc=row["uscc"],
         process=row["process"],
-        division=row["division"],
         status=row["status"] or "active",
     )
 
@@ -98,7 +136,6 @@ def _certificate(row: Row) -> tuple[str, Certificate]:
     """An unknown start of validity is the day of issue; an unknown verification has not taken place."""
     certificate = _struct(
         Certificate,
-        number=row["number"],
         item=row["item"],
         valid_from=_day(row["valid_from"]) or _day(row["issued_on"]),
         valid_until=_day(row["valid_until"]),

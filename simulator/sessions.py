@@ -12,6 +12,8 @@ SETTLE_MS = 1_500
 LEASE_MARGIN_MS = 2_000
 """Around the end of a lease the gateway's clock and ours may differ by this much."""
 
+FORGET_MS = 60_000
+
 
 class Seen(Struct):
     """One session; times in monotonic milliseconds. ``ending_ms`` and ``gone_ms`` are None while neither is known.
@@ -63,6 +65,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._seen: dict[str, Seen] = {}
+        self._at: dict[str, dict[str, Seen]] = {}
         self._asking: dict[str, Asking] = {}
 
     def asked(self, asking: Asking) -> None:
@@ -74,12 +77,13 @@ class Sessions:
 
     def opened(self, session: Seen, now_ms: int) -> None:
         """An allow arrived; whatever was open at the machine or for the person is replaced."""
-        for other in self._seen.values():
-            if other.machine_id == session.machine_id or other.person == session.person:
-                other.ending_ms = other.ending_ms or session.asked_ms
-                other.gone_ms = min(other.gone_ms or now_ms, now_ms)
-        self._seen[session.session_id] = session
+        for other in self._about(session.machine_id, session.person):
+            other.ending_ms = other.ending_ms or session.asked_ms
+            other.gone_ms = min(other.gone_ms or now_ms, now_ms)
         self._forget(now_ms)
+        self._seen[session.session_id] = session
+        for name in (session.machine_id, session.person):
+            self._at.setdefault(name, {})[session.session_id] = session
 
     def ending(self, session_id: str, now_ms: int) -> None:
         """The chip published that the session is over, or that it never used the grant."""
@@ -101,12 +105,12 @@ class Sessions:
 
     def at_machine(self, machine_id: str) -> list[str]:
         """Sessions of a machine that no word has ended yet."""
-        return [s.session_id for s in self._seen.values() if s.machine_id == machine_id and s.gone_ms is None]
+        return [s.session_id for s in self._about(machine_id) if s.machine_id == machine_id and s.gone_ms is None]
 
     def codes(self, request_id: str, machine_id: str, person: str | None, from_ms: int, to_ms: int) -> Codes:
         """The session codes for a request published at ``from_ms`` and answered at ``to_ms``."""
         must, may = set[str](), set[str]()
-        for session in self._seen.values():
+        for session in self._about(machine_id, person):
             code = _conflict(session.machine_id, session.person, machine_id, person)
             if code and session.certain(from_ms, to_ms):
                 must.add(code)
@@ -118,11 +122,19 @@ class Sessions:
                 may.add(code)
         return Codes(frozenset(must), frozenset(may - must))
 
+    def _about(self, *names: str | None) -> list[Seen]:
+        """The sessions of machines and persons of these names."""
+        return [session for name in names if name is not None for session in self._at.get(name, {}).values()]
+
     def _forget(self, now_ms: int) -> None:
         """What ended a minute ago concerns no request any more."""
-        old = [s.session_id for s in self._seen.values() if s.gone_ms is not None and s.gone_ms + 60_000 < now_ms]
-        for session_id in old:
-            del self._seen[session_id]
+        while self._seen:
+            oldest = next(iter(self._seen.values()))
+            if oldest.gone_ms is None or oldest.gone_ms + FORGET_MS > now_ms:
+                return
+            del self._seen[oldest.session_id]
+            for name in (oldest.machine_id, oldest.person):
+                self._at[name].pop(oldest.session_id, None)
 
 
 def _conflict(at_machine: str, of_person: str, machine_id: str, person: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from gateway.cli import keys, registry
+from gateway.cli import audit, keys, registry
 from gateway.cli.serve import serve
 
 app = typer.Typer(
@@ -13,4 +13,5 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.add_typer(registry.app, name="registry")
+app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")

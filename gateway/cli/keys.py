@@ -6,14 +6,10 @@ from typing import Annotated
 import typer
 
 from gateway.cli.console import out, reporting_errors
+from gateway.cli.options import DEFAULT_KEYS, KeysOption
 from gateway.keys import open_keys
 
 app = typer.Typer(help="Signing keys: the public set for chips, rotation.", no_args_is_help=True)
-
-KeysOption = Annotated[
-    Path, typer.Option("--keys", envvar="WELDGATE_KEYS", help="Folder of the signing keys, made at first use.")
-]
-DEFAULT_KEYS = Path("var/keys")
 
 
 @app.command()

@@ -53,7 +53,7 @@ def import_command(
         store.engine.dispose()
     _print_report(report)
     if report.summary is None:
-        err.print("nothing was imported", style="bold red")
+        err.print("nothing was imported")
         raise typer.Exit(1)
 
 
@@ -68,12 +68,14 @@ def _bar() -> Iterator[Progress]:
 def _print_report(report: Report) -> None:
     for warning in report.warnings:
         err.print(f"warning: {warning}", markup=False)
+    for end in report.loose_ends:
+        err.print(f"warning: {end.table}: {end.count} rows name a {end.column} that is not in {end.registry}")
     for bad in report.bad.kept[:SHOWN]:
         err.print(str(bad), markup=False)
-    if report.bad.lines > min(SHOWN, len(report.bad.kept)):
-        err.print(f"and {report.bad.lines - min(SHOWN, len(report.bad.kept))} more")
+    if report.bad.complaints > SHOWN:
+        err.print(f"and {report.bad.complaints - SHOWN} more")
     if report.bad.lines:
-        err.print(f"{report.bad.lines} bad rows")
+        err.print(f"{report.bad.lines} bad rows {'were left out' if report.summary else 'were found'}")
     if report.summary:
         _print_summary(report.summary)
 

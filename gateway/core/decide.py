@@ -1,14 +1,25 @@
 """The one decision: ``decide(asked, facts, rulebook) -> Decision``. Pure, total, deny by default."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
 from msgspec import Struct, field
 
 from gateway.core.model import Asked, Certificate, Decision, Facts
 from gateway.core.policy import Effective, Rulebook
 from gateway.core.reasons import FIXED_CODES
-from gateway.core.rules import CERTIFICATE_RULES, COUNTY_ZONE, RULES, Case, hours_span, local_time, review_recorded
+from gateway.core.rules import (
+    CERTIFICATE_RULES,
+    COUNTY_ZONE,
+    RULES,
+    Case,
+    CertificateRule,
+    Rule,
+    hours_span,
+    local_time,
+    review_recorded,
+)
 
 SHORTEST_LEASE_S = 1
 
@@ -45,9 +56,9 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     case = Case(asked, facts, rulebook.policy, holds.grace, local, local.date())
 
     found = Findings()
-    for rule in RULES:
-        if rule.needs(case):
-            _run(found, rule.code, holds, rule.failed, case)
+    for group in RULES:
+        if group.needs(case):
+            _run(found, holds, group.rules, case)
     certificate, about_it = _closest_certificate(case, holds)
     found.add(about_it)
     if holds.observe and not found.faults:
@@ -61,16 +72,18 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     return _conclude(found, start_by_s, lease_s, certificate)
 
 
-def _run(found: Findings, code: str, holds: Effective, failed: Callable[..., bool], *about: object) -> None:
-    """Run one check and file what it finds; ``off`` does not run."""
-    mode = holds.modes[code]
-    if mode == "off":
-        return
-    try:
-        if failed(*about):
-            (found.failed if mode == "enforce" else found.warned).append(code)
-    except Exception as error:  # INVARIANT: a rule that fails to run denies; its veto is never lost
-        found.faults.append(f"{code}: {type(error).__name__}")
+def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRule], *about: Any) -> None:
+    """Run checks and file what they find; ``off`` does not run."""
+    modes = holds.modes
+    for rule in rules:
+        mode = modes[rule.code]
+        if mode == "off":
+            continue
+        try:
+            if rule.failed(*about):
+                (found.failed if mode == "enforce" else found.warned).append(rule.code)
+        except Exception as error:  # INVARIANT: a rule that fails to run denies; its veto is never lost
+            found.faults.append(f"{rule.code}: {type(error).__name__}")
 
 
 def _closest_certificate(case: Case, holds: Effective) -> tuple[Certificate | None, Findings]:
@@ -98,20 +111,29 @@ def _rank(case: Case, certificate: Certificate, found: Findings) -> tuple[int | 
 
 def _check_certificate(case: Case, holds: Effective, certificate: Certificate) -> Findings:
     found = Findings()
-    for rule in CERTIFICATE_RULES:
-        _run(found, rule.code, holds, rule.failed, case, certificate)
-    for code, last_day in _last_days(case, certificate):
+    _run(found, holds, CERTIFICATE_RULES, case, certificate)
+    for code, last_day in _certificate_days(case, certificate):
         if code in found.failed and case.today <= last_day + timedelta(days=holds.grace[code]):
             found.failed.remove(code)
             found.warned.append(code)
     return found
 
 
-def _last_days(case: Case, certificate: Certificate) -> Iterator[tuple[str, date]]:
-    """The days after which the certificate no longer carries an allow, by the code that then refuses."""
-    yield "certificate_expired", certificate.valid_until
+def _certificate_days(case: Case, certificate: Certificate) -> list[tuple[str, date]]:
+    """The last days on which the certificate carries an allow, by the code that refuses afterwards."""
+    days = [("certificate_expired", certificate.valid_until)]
     if certificate.review_due is not None and not review_recorded(certificate, case.today):
-        yield "certificate_review_overdue", certificate.review_due
+        days.append(("certificate_review_overdue", certificate.review_due))
+    return days
+
+
+def _last_days(case: Case, certificate: Certificate | None) -> list[tuple[str, date]]:
+    """The last days of everything that an allow rests on."""
+    days = _certificate_days(case, certificate) if certificate is not None else []
+    until = [work.until for work in case.facts.employments if work.since is None or work.since <= case.today]
+    if until and None not in until:
+        days.append(("employment_ended", max(day for day in until if day is not None)))
+    return days
 
 
 def _only_observe(found: Findings) -> None:
@@ -127,10 +149,7 @@ def _bounded_lease(case: Case, holds: Effective, certificate: Certificate | None
     anyway (``off``, ``warn``, observe mode) sets no bound.
     """
     lease = case.policy.lease
-    ends, bound = min(
-        ((ends, code) for ends, code in _bounds(case, holds, certificate) if holds.modes[code] == "enforce"),
-        default=(None, ""),
-    )
+    ends, bound = min(_bounds(case, holds, certificate), default=(None, ""))
     if ends is None or holds.observe:
         return lease.start_by_s, lease.lease_s, bound
     left_s = int((ends - case.local).total_seconds())
@@ -139,19 +158,15 @@ def _bounded_lease(case: Case, holds: Effective, certificate: Certificate | None
 
 
 def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> Iterator[tuple[datetime, str]]:
-    """When the allow loses its ground, with the code that would then refuse."""
-    if certificate is not None:
-        for code, last_day in _last_days(case, certificate):
-            yield _end_of(last_day + timedelta(days=holds.grace[code])), code
-    last_days = [e.until for e in case.facts.employments if e.since is None or e.since <= case.today]
-    if last_days and None not in last_days:
-        yield _end_of(max(day for day in last_days if day is not None)), "employment_ended"
-    yield hours_span(case)[1], "outside_permitted_hours"
-
-
-def _end_of(day: date) -> datetime:
-    """The first moment after ``day`` in the county's zone."""
-    return datetime.combine(day + timedelta(days=1), time(), COUNTY_ZONE)
+    """When the allow loses its ground within the longest lease, with the code that would then refuse."""
+    lease = case.policy.lease
+    horizon = case.today + timedelta(seconds=lease.lease_s + lease.start_by_s) + timedelta(days=1)
+    for code, last_day in _last_days(case, certificate):
+        if holds.modes[code] == "enforce" and last_day <= horizon:
+            last_day_with_grace = last_day + timedelta(days=holds.grace.get(code, 0))
+            yield datetime.combine(last_day_with_grace + timedelta(days=1), time(), COUNTY_ZONE), code
+    if holds.modes["outside_permitted_hours"] == "enforce":
+        yield hours_span(case)[1], "outside_permitted_hours"
 
 
 def _conclude(found: Findings, start_by_s: int, lease_s: int, certificate: Certificate | None) -> Decision:

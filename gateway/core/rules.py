@@ -1,7 +1,7 @@
 """The rules: for each reason code, the check that fails with it. Pure functions over one Case.
 
-A check returns True when it failed. Checks that need an unknown fact are left out: each rule names what it
-needs, and a rule whose need is unknown does not run. A check may raise: the decision then denies.
+A check returns True when it failed. Checks that need an unknown fact are left out: each group of rules says what it
+needs, and does not run without it. A check may raise: the decision then denies.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,11 +30,17 @@ class Case(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """``code`` is given when ``failed(case)``; skipped while ``needs(case)`` says that a fact is unknown."""
+    """``code`` is given when ``failed(case)``."""
 
     code: str
     failed: Callable[[Case], bool]
-    needs: Callable[[Case], bool] = lambda _: True
+
+
+class RuleGroup(Struct, frozen=True):
+    """Rules that need the same facts: they are left out while ``needs(case)`` says that one is unknown."""
+
+    needs: Callable[[Case], bool]
+    rules: tuple[Rule, ...]
 
 
 class CertificateRule(Struct, frozen=True):
@@ -241,27 +247,45 @@ def _outside_hours(case: Case) -> bool:
 
 
 RULES = (
-    Rule("request_malformed", lambda case: case.asked.malformed is not None),
-    Rule("request_stale", _request_stale),
-    Rule("overloaded", _overloaded),
-    Rule("registry_stale", _registry_stale),
-    Rule("machine_unknown", lambda case: case.facts.machine is None),
-    Rule("machine_suspended", _machine_status("suspended"), _knows_machine),
-    Rule("machine_decommissioned", _machine_status("decommissioned"), _knows_machine),
-    Rule("chip_mismatch", _chip_mismatch, _knows_machine),
-    Rule("enterprise_unknown", lambda case: case.facts.enterprise is None, _knows_machine),
-    Rule("enterprise_production_suspended", _enterprise_status("production_suspended"), _knows_machine),
-    Rule("enterprise_licence_suspended", _enterprise_status("licence_suspended"), _knows_machine),
-    Rule("enterprise_closed", _enterprise_status("closed"), _knows_machine),
-    Rule("credential_malformed", lambda case: case.asked.credential_kind == "malformed", _knows_machine),
-    Rule("credential_unknown", _names_nobody, _readable),
-    Rule("operator_unknown", lambda case: case.facts.operator is None, _knows_who),
-    Rule("operator_blocked", _blocked, _knows_operator),
-    Rule("operator_age", _operator_age, _knows_operator),
-    Rule("operator_not_employed", _not_employed, _knows_employer),
-    Rule("employment_ended", _employment_ended, _knows_employer),
-    Rule("certificate_missing", lambda case: not case.facts.certificates, _knows_who),
-    Rule("operator_in_session", _elsewhere, _knows_who),
-    Rule("machine_in_session", _taken, _knows_machine),
-    Rule("outside_permitted_hours", _outside_hours, _knows_machine),
+    RuleGroup(
+        lambda _: True,
+        (
+            Rule("request_malformed", lambda case: case.asked.malformed is not None),
+            Rule("request_stale", _request_stale),
+            Rule("overloaded", _overloaded),
+            Rule("registry_stale", _registry_stale),
+            Rule("machine_unknown", lambda case: case.facts.machine is None),
+        ),
+    ),
+    RuleGroup(
+        _knows_machine,
+        (
+            Rule("machine_suspended", _machine_status("suspended")),
+            Rule("machine_decommissioned", _machine_status("decommissioned")),
+            Rule("chip_mismatch", _chip_mismatch),
+            Rule("enterprise_unknown", lambda case: case.facts.enterprise is None),
+            Rule("enterprise_production_suspended", _enterprise_status("production_suspended")),
+            Rule("enterprise_licence_suspended", _enterprise_status("licence_suspended")),
+            Rule("enterprise_closed", _enterprise_status("closed")),
+            Rule("credential_malformed", lambda case: case.asked.credential_kind == "malformed"),
+        ),
+    ),
+    RuleGroup(_readable, (Rule("credential_unknown", _names_nobody),)),
+    RuleGroup(_knows_who, (Rule("operator_unknown", lambda case: case.facts.operator is None),)),
+    RuleGroup(_knows_operator, (Rule("operator_blocked", _blocked), Rule("operator_age", _operator_age))),
+    RuleGroup(
+        _knows_employer,
+        (Rule("operator_not_employed", _not_employed), Rule("employment_ended", _employment_ended)),
+    ),
+    RuleGroup(
+        _knows_who,
+        (
+            Rule("certificate_missing", lambda case: not case.facts.certificates),
+            Rule("operator_in_session", _elsewhere),
+        ),
+    ),
+    RuleGroup(
+        _knows_machine,
+        (Rule("machine_in_session", _taken), Rule("outside_permitted_hours", _outside_hours)),
+    ),
 )

@@ -128,6 +128,7 @@ class Link:
             self._wire.publish_once(message.topic, message.payload, retained=message.retained)
         if self._wire.unacknowledged >= WINDOW:
             self._window_open.clear()
+            self._read_or_not()
 
     async def room(self) -> None:
         """Wait until the broker has acknowledged enough for more to be published."""
@@ -154,9 +155,7 @@ class Link:
     def hold_back(self, held: bool) -> None:
         """Stop (or go on) reading, so that the broker keeps what the gate cannot take yet."""
         self._held_back = held
-        if self._socket is not None and held:
-            self._loop.remove_reader(self._socket)
-        self._read()
+        self._read_or_not()
 
     def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int) -> None:
         self._deliver_to(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid)))
@@ -187,16 +186,22 @@ class Link:
     def _attach(self) -> None:
         """Put the freshly connected socket on the loop."""
         self._socket = self._wire.socket()
-        self._read()
+        self._read_or_not()
 
-    def _read(self) -> None:
-        if self._socket is not None and not self._held_back:
+    def _read_or_not(self) -> None:
+        """Read unless held back; but with a full window read all the same, or no acknowledgement could open it."""
+        if self._socket is None:
+            return
+        if self._held_back and self._window_open.is_set() and self.connected:
+            self._loop.remove_reader(self._socket)
+        else:
             self._loop.add_reader(self._socket, self._readable)
 
     def _readable(self) -> None:
         self._wire.loop_read()
-        if self._wire.unacknowledged < WINDOW:
+        if not self._window_open.is_set() and self._wire.unacknowledged < WINDOW:
             self._window_open.set()
+            self._read_or_not()
 
     def _schedule_flush(self) -> None:
         if self._socket is not None and not self._flush_due:

@@ -9,6 +9,7 @@ from amqtt import broker as amqtt  # type: ignore[import-untyped]
 
 MAX_UNACKNOWLEDGED = 50_000
 """Messages per session; a packet id has 16 bits. What comes on top is dropped with a warning."""
+PUBACK = b"\x40\x02"
 REFUSED = 0x80
 """SUBACK's return code for a filter that will not be served (MQTT 3.1.1, section 3.9.3)."""
 _log = logging.getLogger(__name__)
@@ -17,9 +18,26 @@ _log = logging.getLogger(__name__)
 class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
     """Keeps each QoS 1 message in its session until the PUBACK, also across connections (amqtt forgets it in 5 s)."""
 
+    broker: "LoopbackBroker"
+    """The one broker of this process; amqtt makes the handlers and tells them nothing of it."""
+    _caught_up = False
+    """What waits from the connection before is sent first: until then nothing new may overtake it."""
+
     @property
     def connected(self) -> bool:
-        return self.writer is not None and not self.writer.is_closed
+        """False as soon as the transport is closing: writing to it raises, in the midst of the publisher's message."""
+        return self._caught_up and not self.writer.is_closed and not self.writer._writer.is_closing()
+
+    async def handle_publish(self, packet: amqtt.Any) -> None:
+        """Route, then acknowledge. amqtt acknowledges first, and what it still queues goes with the connection."""
+        if packet.qos == amqtt.QOS_2:
+            await super().handle_publish(packet)
+            return
+        topic, data = packet.topic_name, packet.data or b""
+        if not topic.startswith("$"):
+            await self.broker.route(self.session, topic, data, retain=packet.retain_flag)
+        if packet.qos:
+            self.writer.write(PUBACK + packet.packet_id.to_bytes(2, "big"))
 
     async def mqtt_publish(
         self, topic: str, data: bytes, qos: int, retain: bool, _ack_timeout: int | None = None
@@ -37,8 +55,9 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
         self.session.inflight_out.pop(puback.variable_header.packet_id, None)
 
     async def _retry_deliveries(self) -> None:
-        for message in list(self.session.inflight_out.values()):
+        for message in self.session.inflight_out.values():
             self._write(message)
+        self._caught_up = True
 
     def _write(self, message: amqtt.OutgoingApplicationMessage) -> None:
         message.publish_packet = message.build_publish_packet(dup=message.publish_packet is not None)
@@ -54,8 +73,9 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
     """Finds plain filters by lookup, and sends retained messages to those alone who subscribed."""
 
     def __init__(self, port: int) -> None:
-        for noisy in ("amqtt", "transitions"):
+        for noisy in ("amqtt", "transitions", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        Handler.broker = self
         amqtt.BrokerProtocolHandler = Handler  # the name under which Broker makes its handlers
         listener = amqtt.ListenerConfig(bind=f"127.0.0.1:{port}")
         super().__init__(amqtt.BrokerConfig(listeners={"default": listener}, plugins={}))
@@ -80,7 +100,7 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
     async def _initialize_client_session(self, *connection: object) -> tuple[Handler, amqtt.Session]:
         """A client may be silent for one and a half times its keep-alive (MQTT-3.1.2-24)."""
         handler, session = await super()._initialize_client_session(*connection)
-        session.keep_alive = session.keep_alive * 3 // 2
+        session.keep_alive = (session.keep_alive * 3 + 1) // 2
         return handler, session
 
     async def add_subscription(self, subscription: tuple[str, int], session: amqtt.Session) -> int:
@@ -92,7 +112,13 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
             self._wildcards.add(topic_filter)
         return int(await super().add_subscription((topic_filter, min(qos, amqtt.QOS_1)), session))
 
-    async def _broadcast_message(self, _session: object, topic: str, data: bytes | None, _qos: int = 0) -> None:
+    async def route(self, source: amqtt.Session, topic: str, data: bytes, *, retain: bool) -> None:
+        """One published message: to its subscribers, and to those who will come."""
+        await self._broadcast_message(source, topic, data)
+        if retain:
+            await self.retain_message(source, topic, data, amqtt.QOS_1)
+
+    async def _broadcast_message(self, _source: object, topic: str, data: bytes | None, _qos: int = 0) -> None:
         """Straight to the subscribers, in the publisher's order."""
         wildcards = [candidate for candidate in self._wildcards if self._matches(topic, candidate)]
         for topic_filter in (topic, *wildcards):

@@ -30,7 +30,7 @@ class Column(Struct, frozen=True):
     required: bool = False
     personal: bool = False
     doubt: Doubt | None = None
-    choices: dict[str, str] = {}  # frozen struct: a default that is never written to
+    choices: dict[str, str] = {}
     field: str = ""
 
     @property

@@ -2,6 +2,9 @@
 
 import codecs
 import csv
+import io
+import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +20,7 @@ from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.utils.exceptions import InvalidFileException
 
 from gateway.errors import WeldGateError
+from gateway.registry.values import shown
 
 ENCODINGS = ("utf-8-sig", "gb18030")
 """In this order: GB18030 reads nearly anything, UTF-8 only what is UTF-8."""
@@ -29,6 +33,8 @@ _EXACT_DIGITS = 10**15
 """A spreadsheet's numbers are exact below this."""
 _DELIMITERS = ",;\t"
 _CHUNK_BYTES = 2**20
+warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
+"""openpyxl warns of what it leaves out, such as a cell's drop-down list: nothing that is read here."""
 _BROKEN_XLSX = (
     zipfile.BadZipFile,
     zlib.error,
@@ -36,6 +42,7 @@ _BROKEN_XLSX = (
     ParseError,
     KeyError,
     ValueError,
+    IndexError,
     EOFError,
     TypeError,
 )
@@ -107,13 +114,14 @@ def _sheet(path: Path, lines: Iterator[Line]) -> Sheet:
 # --- CSV --------------------------------------------------------------------------------------------------------
 
 
-def _csv_sheet(path: Path, file: IO[bytes], start: bytes, advance: Advance) -> Sheet:
+def _csv_sheet(path: Path, file: io.BufferedReader, start: bytes, advance: Advance) -> Sheet:
     encoding = _encoding(path, file, start)
     file.seek(0)
-    first = next((line for line in codecs.getreader(encoding)(file) if line.strip()), "")
+    text = io.TextIOWrapper(file, encoding, newline="")
+    first = next((line for line in text if line.strip()), "")
     delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign), [])))
-    file.seek(0)
-    return _sheet(path, _csv_lines(file, encoding, delimiter, advance))
+    text.seek(0)
+    return _sheet(path, _csv_lines(file, text, delimiter, advance))
 
 
 def _encoding(path: Path, file: IO[bytes], start: bytes) -> str:
@@ -139,10 +147,9 @@ def _decodes(file: IO[bytes], encoding: str) -> bool:
     return True
 
 
-def _csv_lines(file: IO[bytes], encoding: str, delimiter: str, advance: Advance) -> Iterator[Line]:
-    size = file.seek(0, 2)
-    file.seek(0)
-    reader = csv.reader(codecs.getreader(encoding)(file), delimiter=delimiter)
+def _csv_lines(file: IO[bytes], text: io.TextIOWrapper, delimiter: str, advance: Advance) -> Iterator[Line]:
+    size = os.fstat(file.fileno()).st_size
+    reader = csv.reader(text, delimiter=delimiter)
     while True:
         number = reader.line_num + 1
         try:
@@ -167,7 +174,8 @@ def _checked(path: Path, lines: Iterator[Line]) -> Iterator[Line]:
     try:
         yield from lines
     except _BROKEN_XLSX as error:
-        raise RegistryFileError(f"{path}: is no readable XLSX workbook ({error}); save it again as .xlsx") from error
+        reason = shown(str(error), personal=False)
+        raise RegistryFileError(f"{path}: is no readable XLSX workbook ({reason}); save it again as .xlsx") from error
 
 
 def _xlsx_lines(path: Path, file: IO[bytes], advance: Advance) -> Iterator[Line]:

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from gateway.registry.files import registry_files
 from gateway.registry.reading import BadRows, Collected, FileRead, Warned
-from gateway.store.entries import Entry
-from gateway.store.registry import Progress, Summary, import_rows
+from gateway.store.registry import LooseEnd, Progress, Summary, import_rows, loose_ends
 from gateway.store.vault import Vault
 
 SOURCE_LENGTH = 1024
@@ -18,12 +18,13 @@ SOURCE_LENGTH = 1024
 
 
 class Report(Struct, frozen=True):
-    """What became of an import; ``summary`` is None where bad rows kept it from being made."""
+    """What became of an import; ``summary`` is None where it was not made: for bad rows or for want of rows."""
 
     summary: Summary | None
     files: list[FileRead]
     bad: BadRows
     warnings: list[Warned]
+    loose_ends: list[LooseEnd]
 
 
 class Store(Struct, frozen=True):
@@ -43,14 +44,14 @@ def import_files(
     collected = Collected()
     for path, named in _all_files(paths):
         collected.read(path, named=named, advance=partial(progress, f"read {path.name}"))
-    report = Report(None, collected.files, collected.bad, collected.warnings)
-    if not collected.files or (collected.bad.lines and not skip_bad_rows):
+    report = Report(None, collected.files, collected.bad, collected.warnings, [])
+    entries = collected.entries()
+    if not entries or (collected.bad.lines and not skip_bad_rows):
         return report
-    entries: dict[str, list[Entry]] = collected.entries()
-    del collected
+    del collected  # and with it the tables of keys
     source = ", ".join(Path(file.file).name for file in report.files)[:SOURCE_LENGTH]
     summary = import_rows(store.engine, store.vault, entries, source, now, progress)
-    return Report(summary, report.files, report.bad, report.warnings)
+    return replace(report, summary=summary, loose_ends=loose_ends(store.engine))
 
 
 def _all_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:

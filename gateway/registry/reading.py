@@ -47,13 +47,15 @@ class Warned(Struct, frozen=True):
 
 
 class BadRows(Struct):
-    """The first bad cells in full, and how many lines are not taken in."""
+    """The first complaints in full, how many there are, and how many lines are not taken in because of them."""
 
     kept: list[BadRow] = field(default_factory=list)
+    complaints: int = 0
     lines: int = 0
 
     def add(self, complaints: Sequence[BadRow], lines: int = 1) -> None:
         self.kept += complaints[: BAD_ROWS_KEPT - len(self.kept)]
+        self.complaints += len(complaints)
         self.lines += lines
 
 
@@ -171,6 +173,8 @@ class Collected:
                 self.bad.add(read)
             else:
                 self._keep(table, read, line)
+        if not lines:
+            self.warn(file, 1, "has no lines below its headers")
         self.files.append(FileRead(file, plan.kind.name, lines))
 
     def _keep(self, table: Table, entry: Entry, line: int) -> None:

@@ -226,7 +226,8 @@ def _calendar_day(year: str, month: str, day_of_month: str, otherwise: str) -> d
 def shown(raw: str, *, personal: bool) -> str:
     """A cell's text for a message. INVARIANT: an ID number or phone number never shows, whatever its column."""
     if personal:
-        return mask(half_width(raw))
-    short = raw if len(raw) <= SHOWN_AT_MOST else raw[:SHOWN_AT_MOST] + "…"
-    hidden = _PERSONAL.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", short))
+        hidden = mask(half_width(raw)[-SHOWN_AT_MOST:])
+    else:
+        hidden = _PERSONAL.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", raw))
+        hidden = hidden if len(hidden) <= SHOWN_AT_MOST else hidden[:SHOWN_AT_MOST] + "…"
     return hidden if hidden.isprintable() else ascii(hidden)[1:-1]

@@ -13,6 +13,10 @@ from gateway.errors import DatabaseUnavailable
 DEFAULT_URL = "sqlite:///var/weldgate.db"
 SQLITE_BUSY_MS = 5000
 """How long a writer waits for another process's write before it reports the database as busy."""
+SQLITE_CACHE_KIB = 16_384
+"""Holds the indexes of a county; the default of 2 MiB reads them again and again."""
+SQLITE_CHECKPOINT_PAGES = 4096
+"""16 MiB of log between checkpoints: pages that change often are copied once instead of four times."""
 _READS = "weldgate_reads"
 
 
@@ -65,6 +69,8 @@ def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _rec
         "journal_mode=WAL",
         "synchronous=FULL",  # a commit is on the disk when it returns: the ledger's promise
         f"busy_timeout={SQLITE_BUSY_MS}",
+        f"cache_size=-{SQLITE_CACHE_KIB}",
+        f"wal_autocheckpoint={SQLITE_CHECKPOINT_PAGES}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -24,30 +24,28 @@ Content = tuple[Any, ...]
 
 class Form(Struct, frozen=True):
     """One table. ``columns`` are what is compared, the ``key`` leading ones being the key; ``content`` gives their
-    values in that order, and ``seals`` what is written beside them (sealing differs at each call)."""
+    values in that order, and ``seals`` what is written beside them (sealing differs at each call). ``sealed`` names
+    what the source may leave out of these, ``unknown`` what stands in a new row for a value that is not known."""
 
     table: sa.Table
     key: int
     columns: tuple[str, ...]
     content: Callable[[Any, Vault], Content]
     seals: Callable[[Any, Vault], dict[str, Any]] = lambda _entry, _vault: {}
-    unknown: dict[str, str] = {}  # frozen struct: a default that is never written to
+    sealed: tuple[str, ...] = ()
+    unknown: dict[str, str] = {}
 
     def selected(self) -> list[sa.Column[Any]]:
         return [self.table.c[name] for name in self.columns]
 
     def row(self, entry: Entry, content: Content, vault: Vault, version: int) -> dict[str, Any]:
         """A new row, complete; what the source does not say is unknown."""
-        row = {name: None if value is UNSET else value for name, value in zip(self.columns, content, strict=True)}
-        for name, value in self.unknown.items():
-            row[name] = row[name] or value
-        for name in self.sealed:
-            row[name] = None
-        return row | self.seals(entry, vault) | {"version": version}
-
-    @property
-    def sealed(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.table.c if column.name.endswith("_sealed"))
+        row: dict[str, Any] = dict.fromkeys(self.sealed)
+        row.update(zip(self.columns, content, strict=True))
+        if UNSET in content:
+            row = {name: self.unknown.get(name) if value is UNSET else value for name, value in row.items()}
+        row.update(self.seals(entry, vault), version=version)
+        return row
 
     def updates(
         self, changed: Sequence[tuple[Entry, Content]], vault: Vault, version: int
@@ -163,6 +161,7 @@ FORMS: dict[str, Form] = {
         ("operator_id", "name", "born_on", "id_number_index", "phone_index", "status"),
         _operator,
         _operator_seals,
+        ("id_number_sealed", "phone_sealed"),
     ),
     "certificates": Form(
         _table(CertificateRow),
@@ -170,7 +169,7 @@ FORMS: dict[str, Form] = {
         _CERTIFICATE_COLUMNS,
         _certificate,
         _certificate_seals,
-        {"verification": "unverified"},
+        unknown={"verification": "unverified"},
     ),
     "employments": Form(_table(EmploymentRow), 3, ("operator_id", "uscc", "since", "until"), _employment),
     "machines": Form(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Raw, Struct
-from sqlalchemy import Connection, Dialect, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, bindparam, func, insert, select, update
 
 from gateway.core.model import Millis, Outcome
 from gateway.store.prepared import Prepared
@@ -49,6 +49,20 @@ class Record(Struct, frozen=True, gc=False):
     seq: int
 
 
+class Stored(Struct, frozen=True, gc=False):
+    """A row of the ledger table."""
+
+    seq: int
+    at: Millis
+    kind: str
+    machine_id: str | None
+    message_id: str | None
+    operator_id: str | None
+    outcome: str | None
+    record: bytes
+    hash: bytes
+
+
 class Head(Struct, frozen=True):
     """The end of the chain."""
 
@@ -74,7 +88,7 @@ class Ledger:
 
         Raises IntegrityError where a machine's message is already on record.
         """
-        found = self._read_head.run(connection).first()
+        found = self._read_head.first(connection)
         rows, head = _chained(Head(*found) if found else Head(), drafts)
         if rows:
             self._insert.run(connection, rows)
@@ -130,8 +144,63 @@ def on_record(connection: Connection, keys: Iterable[Key]) -> dict[Key, Record]:
     return found
 
 
-def rows_in_order(connection: Connection) -> Iterator[LedgerRow]:
-    """Every row of the chain by ``seq``, a thousand at a time."""
-    result = connection.execution_options(yield_per=1000).execute(select(_ledger).order_by(_ledger.c.seq))
-    for row in result:
-        yield LedgerRow(**row._mapping)
+def rows_in_order(connection: Connection) -> Iterator[Stored]:
+    """Every row of the chain by ``seq``, streamed."""
+    query = select(*(_ledger.c[name] for name in Stored.__struct_fields__)).order_by(_ledger.c.seq)
+    for row in connection.execute(query, execution_options={"yield_per": 1000}):
+        yield Stored(*row)
+
+
+def decisions_of(connection: Connection, request_id: str) -> list[Stored]:
+    """The decisions on a request id; several only if several machines used the same id."""
+    query = select(*(_ledger.c[name] for name in Stored.__struct_fields__))
+    query = query.where(_ledger.c.kind == "decision", _ledger.c.message_id == request_id).order_by(_ledger.c.seq)
+    return [Stored(*row) for row in connection.execute(query)]
+
+
+def count(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(_ledger)).scalar_one()
+
+
+def read_head(connection: Connection) -> Head | None:
+    row = connection.execute(select(_head.c.seq, _head.c.hash)).first()
+    return Head(*row) if row else None
+
+
+# --- checking ---------------------------------------------------------------------------------------------------
+
+
+class Finding(Struct, frozen=True):
+    """Something is wrong with the chain at ``seq``."""
+
+    seq: int
+    problem: str
+
+
+def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
+    """Everything wrong with a chain: rows changed, removed, put in, reordered, or cut off at the end."""
+    seq, digest = 0, GENESIS
+    for row in rows:
+        if row.seq != seq + 1:
+            missing = f"{seq + 1} to {row.seq - 1}" if row.seq > seq + 2 else str(seq + 1)
+            yield Finding(row.seq, f"record {missing} before it is missing")
+        yield from _check_row(row, digest, follows=row.seq == seq + 1)
+        seq, digest = row.seq, row.hash
+    end = head or Head()
+    if (seq, digest) != (end.seq, end.hash):
+        yield Finding(seq, f"the chain ends here, but its head stands at record {end.seq}: the end was cut off or changed")
+
+
+def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:
+    if hashlib.sha256(row.record).digest() != row.hash:
+        yield Finding(row.seq, "the record does not match its hash: it was changed")
+    try:
+        record = decode_record(row.record)
+    except msgspec.MsgspecError as error:
+        yield Finding(row.seq, f"the record cannot be read: {error}")
+        return
+    if follows and record.prev != before.hex():
+        yield Finding(row.seq, "it does not follow the record before it: one of the two was changed or exchanged")
+    for name in ("seq", "at", "kind", "machine_id", "message_id", "operator_id", "outcome"):
+        if getattr(record, name) != getattr(row, name):
+            yield Finding(row.seq, f"column {name} is not what the record says: it was changed")

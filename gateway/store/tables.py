@@ -46,7 +46,6 @@ class LedgerRow(SQLModel, table=True):
         UniqueConstraint("machine_id", "kind", "message_id"),
         _one_of("kind", RecordKind),
         _one_of("outcome", Outcome),
-        Index("ix_ledger_kind_at", "kind", "at"),
     )
     seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -27,6 +27,9 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._journal = Journal(engine.dialect)
+        driver = engine.dialect.loaded_dbapi
+        self._refusals = (IntegrityError, DataError, driver.IntegrityError, driver.DataError)
+        self._failures = (SQLAlchemyError, driver.Error, OSError)
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
@@ -73,9 +76,9 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             return work(self._connection), None
-        except (IntegrityError, DataError) as error:
-            return None, Conflict(str(error.orig))
-        except (SQLAlchemyError, OSError) as error:
+        except self._refusals as error:
+            return None, Conflict(str(getattr(error, "orig", error)))
+        except self._failures as error:
             self._disconnect()
             return None, DatabaseUnavailable(f"database: {getattr(error, 'orig', None) or error}")
         except Exception as error:  # carried to the caller, whose task ends the process with it

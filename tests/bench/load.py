@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.wire.topics import decision, to_gateway
-from tests.bench import packets
 from tests.bench.devices import Device, from_registry, made_up
 from tests.bench.processes import cpu_seconds
+from tests.support import packets
 
 WAKE_AT_BYTES = 64
 """Longer than a PUBACK, shorter than any decision."""

@@ -89,9 +89,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('seq', name=op.f('pk_ledger')),
     sa.UniqueConstraint('machine_id', 'kind', 'message_id', name=op.f('uq_ledger_machine_id_kind_message_id'))
     )
-    with op.batch_alter_table('ledger', schema=None) as batch_op:
-        batch_op.create_index('ix_ledger_kind_at', ['kind', 'at'], unique=False)
-
     op.create_table('ledger_head',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('seq', sa.BigInteger(), nullable=False),
@@ -212,9 +209,6 @@ def downgrade() -> None:
 
     op.drop_table('machines')
     op.drop_table('ledger_head')
-    with op.batch_alter_table('ledger', schema=None) as batch_op:
-        batch_op.drop_index('ix_ledger_kind_at')
-
     op.drop_table('ledger')
     with op.batch_alter_table('enterprises', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_enterprises_version'))

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets by hand: only what one device of the load needs, made once and filled in per message."""
+"""MQTT 3.1.1 packets by hand: as little as a device needs, so that a test says exactly what it sends and when."""
 
 from collections.abc import Iterator
 from struct import pack
@@ -6,17 +6,23 @@ from struct import pack
 CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
 _QOS_1 = 0x02
 _CLEAN_SESSION = 0x02
-_NO_KEEP_ALIVE = 0
+_WILL_QOS_1_RETAINED = 0x2C
 
 
-def connect(client_id: str) -> bytes:
-    head = _text("MQTT") + bytes([4, _CLEAN_SESSION]) + pack("!H", _NO_KEEP_ALIVE)
-    return _packet(0x10, head + _text(client_id))
+def connect(client_id: str, *, clean: bool = True, will: tuple[str, str] | None = None, keep_alive_s: int = 0) -> bytes:
+    """A CONNECT; ``will`` is topic and payload, QoS 1 and retained."""
+    flags = (_CLEAN_SESSION if clean else 0) | (_WILL_QOS_1_RETAINED if will else 0)
+    head = _text("MQTT") + bytes([4, flags]) + pack("!H", keep_alive_s)
+    return _packet(0x10, head + _text(client_id) + b"".join(map(_text, will or ())))
 
 
 def subscribe(topic_filter: str) -> bytes:
     """One filter, QoS 1, packet id 1."""
     return _packet(0x82, pack("!H", 1) + _text(topic_filter) + b"\x01")
+
+
+def publish(topic: str, payload: bytes, packet_id: int, *, retain: bool = False) -> bytes:
+    return _packet(PUBLISH | _QOS_1 | retain, _text(topic) + pack("!H", packet_id) + payload)
 
 
 def publish_template(topic: str, payload: bytes) -> bytes:

@@ -1,0 +1,183 @@
+"""``weldgate audit``: the ledger checked, explained, exported and decided again."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.progress import track
+from sqlalchemy import Connection
+
+from gateway.app import load_policy
+from gateway.cli.console import err, out, reporting_errors
+from gateway.cli.options import DatabaseOption
+from gateway.core.model import Decision
+from gateway.core.policy import Rulebook, from_document
+from gateway.errors import WeldGateError
+from gateway.gate.entry import DecisionBody
+from gateway.gate.explain import decide_again, decision_of, in_words
+from gateway.store.engine import DEFAULT_URL, open_engine, reading
+from gateway.store.journal import policy_document
+from gateway.store.ledger import (
+    Finding,
+    Stored,
+    check,
+    count,
+    decisions_of,
+    decode_record,
+    read_head,
+    rows_in_order,
+)
+
+app = typer.Typer(help="The ledger: verify, show, export, replay.", no_args_is_help=True)
+
+MOST_SHOWN = 20
+
+
+@contextmanager
+def _ledger(database: str) -> Iterator[Connection]:
+    """A reading connection to the database, in one transaction: one consistent view."""
+    with reporting_errors():
+        engine = reading(open_engine(database, migrate=False))
+        with engine.connect() as connection, connection.begin():
+            yield connection
+
+
+def _rows(connection: Connection, what: str) -> Iterator[Stored]:
+    """All rows, with a progress bar on a terminal."""
+    rows = rows_in_order(connection)
+    yield from track(rows, what, total=count(connection), console=err, transient=True, disable=not err.is_terminal)
+
+
+@app.command()
+def verify(
+    database: DatabaseOption = DEFAULT_URL,
+    expect_head: Annotated[
+        str | None, typer.Option(help="SEQ:HASH noted earlier: the chain must still hold that record.")
+    ] = None,
+) -> None:
+    """Check the whole chain; names every record that was changed, removed or reordered. Exit code 1 if any was."""
+    with _ledger(database) as connection:
+        findings = list(check(_rows(connection, "verify"), read_head(connection)))
+        if expect_head is not None:
+            findings += _missing_head(connection, expect_head)
+        for finding in findings[:MOST_SHOWN]:
+            out.print(f"record {finding.seq}: {finding.problem}", markup=False)
+        if findings:
+            out.print(f"NOT INTACT: {len(findings)} findings")
+            raise typer.Exit(1)
+        head = read_head(connection)
+        where = f"{head.seq}:{head.hash.hex()}" if head else "0: empty"
+        out.print(f"intact: {count(connection)} records, head {where}", markup=False)
+
+
+def _missing_head(connection: Connection, expected: str) -> list[Finding]:
+    """Whether the record noted as SEQ:HASH is gone; tells a ledger that was replaced as a whole."""
+    seq, _, digest = expected.partition(":")
+    if not seq.isdigit():
+        raise WeldGateError(f"--expect-head {expected!r}: use SEQ:HASH as printed by an earlier verify")
+    for row in rows_in_order(connection):
+        if row.seq == int(seq):
+            return [] if row.hash.hex() == digest else [Finding(row.seq, "it is not the record that was noted")]
+    return [Finding(int(seq), "the record that was noted is not there")]
+
+
+@app.command()
+def show(request_id: str, database: DatabaseOption = DEFAULT_URL) -> None:
+    """Explain a decision in words."""
+    with _ledger(database) as connection:
+        rows = decisions_of(connection, request_id)
+        if not rows:
+            raise WeldGateError(f"no decision on request {request_id!r} is on record")
+        for row in rows:
+            for line in in_words(decode_record(row.record)):
+                out.print(line, markup=False)
+            out.print(f"记录 record    {row.seq}, SHA-256 {row.hash.hex()}", markup=False)
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Option("--out", help="File to write, one JSON object a line.")],
+    database: DatabaseOption = DEFAULT_URL,
+) -> None:
+    """Write every decision as JSON Lines."""
+    with _ledger(database) as connection, target.open("wb") as file:
+        for row in _rows(connection, "export"):
+            if row.kind == "decision":
+                file.write(msgspec.json.encode(_exported(row)) + b"\n")
+
+
+def _exported(row: Stored) -> dict[str, Any]:
+    body = decision_of(decode_record(row.record))
+    return {
+        "request_id": row.message_id,
+        "machine_id": row.machine_id,
+        "operator_id": row.operator_id,
+        "outcome": row.outcome,
+        "reasons": body.decision.reasons,
+        "warnings": body.decision.warnings,
+        "at": row.at,
+        "division": body.facts.machine.division if body.facts.machine else None,
+        "enterprise": body.facts.machine.uscc if body.facts.machine else None,
+        "policy": body.policy,
+        "registry_version": body.registry,
+        "seq": row.seq,
+        "hash": row.hash.hex(),
+    }
+
+
+@app.command()
+def replay(
+    database: DatabaseOption = DEFAULT_URL,
+    policy: Annotated[
+        Path | None, typer.Option(help="Try this policy on the past instead of the one that decided.")
+    ] = None,
+) -> None:
+    """Decide every recorded request again from its own facts. Exit code 1 if any decision comes out differently."""
+    with _ledger(database) as connection:
+        rulebooks = _Rulebooks(connection, Rulebook(load_policy(policy)) if policy else None)
+        counts: Counter[str] = Counter()
+        for row in _rows(connection, "replay"):
+            if row.kind == "decision":
+                counts["decisions"] += 1
+                counts["different"] += _differs(row, rulebooks, shown=counts["different"] < MOST_SHOWN)
+        out.print(f"{counts['decisions']} decisions, {counts['different']} different")
+        if counts["different"] and policy is None:
+            raise typer.Exit(1)
+
+
+class _Rulebooks:
+    """The rulebook that decided, by policy hash; or always the one to try."""
+
+    def __init__(self, connection: Connection, tried: Rulebook | None) -> None:
+        self._connection = connection
+        self._tried = tried
+        self._known: dict[str, Rulebook] = {}
+
+    def of(self, digest: str) -> Rulebook:
+        if self._tried is not None:
+            return self._tried
+        if digest not in self._known:
+            stored = policy_document(self._connection, digest)
+            if stored is None:
+                raise WeldGateError(f"policy {digest} decided but is not in the database; restore it from a backup")
+            self._known[digest] = Rulebook(from_document(stored))
+        return self._known[digest]
+
+
+def _differs(row: Stored, rulebooks: _Rulebooks, *, shown: bool) -> bool:
+    body: DecisionBody = decision_of(decode_record(row.record))
+    again = decide_again(body, rulebooks.of(body.policy))
+    if again == body.decision:
+        return False
+    if shown:
+        was, now = _outcome(body.decision), _outcome(again)
+        out.print(f"record {row.seq}, request {row.message_id}: was {was}, comes out as {now}", markup=False)
+    return True
+
+
+def _outcome(decision: Decision) -> str:
+    return f"{decision.outcome} {list(decision.reasons)}" if decision.reasons else decision.outcome

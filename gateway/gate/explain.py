@@ -1,0 +1,76 @@
+"""A recorded decision in words, and made again from its own facts."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.core.decide import decide
+from gateway.core.model import Decision
+from gateway.core.policy import Rulebook
+from gateway.core.reasons import REASONS
+from gateway.core.rules import local_time
+from gateway.gate.entry import DecisionBody
+from gateway.store.ledger import Record
+
+_decode_body = msgspec.json.Decoder(DecisionBody).decode
+
+
+def decision_of(record: Record) -> DecisionBody:
+    return _decode_body(record.body)
+
+
+def decide_again(body: DecisionBody, rulebook: Rulebook) -> Decision:
+    """INVARIANT: the same request, facts and policy give the same decision, on any machine and on any day."""
+    return decide(body.asked, body.facts, rulebook)
+
+
+def in_words(record: Record) -> Iterator[str]:
+    """Lines that tell a person what was asked, what was decided and why, Chinese with English beside it."""
+    body = decision_of(record)
+    decision, facts = body.decision, body.facts
+    verdict = "允许解锁 allowed" if decision.outcome == "allow" else "拒绝解锁 refused"
+    yield f"{local_time(record.at):%Y-%m-%d %H:%M:%S} (Asia/Shanghai)  {verdict}"
+    yield f"设备 machine   {record.machine_id}  {_machine(body)}"
+    yield f"人员 operator  {record.operator_id or '—'}  {_operator(body)}"
+    if facts.enterprise:
+        yield f"企业 firm      {facts.enterprise.uscc}  {facts.enterprise.status}"
+    for work in facts.employments:
+        yield f"从业 employed  {work.since or '?'} … {work.until or '至今 until now'}"
+    for held in facts.certificates:
+        mark = "→" if held.ref == decision.certificate else " "
+        review = f"复审 review {held.review_due or '?'} / {held.reviewed_on or '未记录 not recorded'}"
+        yield (
+            f"证书 certificate {mark} {held.number}  {held.item}  {held.valid_from or '?'} … {held.valid_until}  "
+            f"{review}  {held.status}  {held.verification}"
+        )
+    for code in decision.reasons:
+        yield from _reason("✗", code)
+    for code in decision.warnings:
+        yield from _reason("!", code)
+    for fault in decision.faults:
+        yield f"✗ 检查未能执行 a check could not be carried out: {fault}"
+    if decision.outcome == "allow":
+        yield f"授权 grant     须在 start within {decision.start_by_s} s，有效 lease {decision.lease_s} s"
+    yield f"依据 rests on  policy {body.policy[:16]}…, registry version {body.registry}, waited {facts.waited_ms} ms"
+
+
+def _machine(body: DecisionBody) -> str:
+    machine = body.facts.machine
+    if machine is None:
+        return "未登记 not registered"
+    chip = body.facts.chip_reported or "未上报 not reported"
+    return f"{machine.process}  {machine.status}  division {machine.division}  chip {machine.chip or '—'} / {chip}"
+
+
+def _operator(body: DecisionBody) -> str:
+    operator = body.facts.operator
+    return operator.status if operator else f"扫码内容 scanned {body.asked.credential!r}"
+
+
+def _reason(mark: str, code: str) -> Iterator[str]:
+    reason = REASONS[code]
+    yield f"{mark} {code}: {reason.message_zh} {reason.message_en}"
+    yield f"    办法 remedy: {reason.remedy_zh} {reason.remedy_en}"
+    yield f"    谁能解决 resolved by: {', '.join(reason.resolvers)}; 现场可否放行 override: {reason.override}"
+    if reason.law:
+        yield f"    法规 law: {reason.law}"
