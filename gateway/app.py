@@ -63,7 +63,8 @@ class Gateway:
         self._hub = Hub()
         self._metrics = Metrics(__version__)
         self._fold = UsageFold(self._hub)
-        for observer in (self._metrics, Log(), self._fold, *observers):
+        everyone: tuple[Observer, ...] = (self._metrics, Log(), self._fold, *observers)
+        for observer in everyone:
             self._hub.add(observer)
         keys = open_keys(settings.keys)
         self._engine = open_engine(settings.database)

@@ -67,7 +67,8 @@ class Pipeline:
 
     async def _make_durable(self, batch: list[Inbound]) -> list[Entry]:
         """Handle and commit; from the start again when somebody was faster or the database was away."""
-        wait_s, conflicts, entries = FIRST_RETRY_S, 0, []
+        entries: list[Entry] = []
+        wait_s, conflicts = FIRST_RETRY_S, 0
         while conflicts < MOST_CONFLICTS:
             try:
                 if self._in_doubt:
@@ -147,7 +148,9 @@ class Pipeline:
     def _tell(self, entries: list[Entry]) -> None:
         now = monotonic_ns()
         self._observe(
-            Answered(tuple((now - entry.inbound.arrived_ns) / 1e9 for entry in entries if entry.inbound and entry.reply))
+            Answered(
+                tuple((now - entry.inbound.arrived_ns) / 1e9 for entry in entries if entry.inbound and entry.reply)
+            )
         )
         for entry in entries:
             for event in entry.observed:

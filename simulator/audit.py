@@ -4,6 +4,7 @@ Times named ``*_ms`` are monotonic milliseconds of the fleet, ``wall_ms`` Unix m
 """
 
 from collections import Counter
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -39,7 +40,10 @@ UNDER = "as the registry files say: "
 
 
 class Sent(Struct):
-    """One request as it first went out. ``chip`` is the serial in the chip's status, ``label`` the act behind it."""
+    """One request as it first went out. ``chip`` is the serial in the chip's status, ``label`` the act behind it.
+
+    ``answer`` is the SHA-256 of the first decision's bytes.
+    """
 
     request_id: str
     machine_id: str
@@ -131,9 +135,15 @@ class Audit:
             self._foreign(machine_id, decision, round(now_ms))
         elif sent.answer is not None:
             self.repeats += 1
-            self._check(SAME_BYTES, sent, sent.answer == payload, "the bytes of the first answer", "other bytes")
+            self._check(
+                SAME_BYTES,
+                sent,
+                sent.answer == sha256(payload).digest(),
+                "the bytes of the first answer",
+                "other bytes",
+            )
         else:
-            sent.answer = payload
+            sent.answer = sha256(payload).digest()
             self._unanswered.pop((machine_id, decision.request_id), None)
             self._first_answer(sent, decision, now_ms)
 

@@ -33,6 +33,7 @@ class Cast:
         self.registry = registry
         self.parts = parts
         self._today = today
+        self._serials = {part.machine_id: part.serial for part in parts}
         self._staff: dict[str, list[str]] = {}
         self._fit: dict[str, list[str]] = {}
         for person, employments in sorted(registry.employments.items()):
@@ -48,7 +49,7 @@ class Cast:
     def fit(self, machine_id: str) -> list[str]:
         """The staff whom nothing on file keeps from this machine and this chip."""
         if machine_id not in self._fit:
-            serial = next(part.serial for part in self.parts if part.machine_id == machine_id)
+            serial = self._serials[machine_id]
             self._fit[machine_id] = [
                 person
                 for person in dict.fromkeys(self.staff(machine_id))

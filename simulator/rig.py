@@ -36,6 +36,9 @@ from simulator.signals import (
     Show,
 )
 
+REMEMBERED = 16
+"""Recorded requests of a machine that may be played back."""
+
 
 class Mischief(Struct):
     """Faults between chip and world: ``clock_off_ms`` on the wall clock, answers to lose, a request to send twice."""
@@ -54,7 +57,7 @@ class Rig:
         self.mischief = Mischief()
         self.label = "work"
         self.worker = ""
-        self.asked_once: list[tuple[Request, bytes]] = []
+        self.asked_once: deque[tuple[Request, bytes]] = deque(maxlen=REMEMBERED)
         self._audit = audit
         self._link: Link | None = None
         self._events: deque[Event] = deque()

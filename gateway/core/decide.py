@@ -45,7 +45,7 @@ def decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     """
     try:
         return _decide(asked, facts, rulebook)
-    except Exception as error:  # a fault outside the single checks has to deny as well
+    except Exception as error:  # noqa: BLE001  (a fault outside the single checks has to deny as well)
         return Decision("deny", ("internal_error",), faults=(f"decide: {type(error).__name__}",))
 
 
@@ -82,7 +82,7 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
         try:
             if rule.failed(*about):
                 (found.failed if mode == "enforce" else found.warned).append(rule.code)
-        except Exception as error:  # INVARIANT: a rule that fails to run denies; its veto is never lost
+        except Exception as error:  # noqa: BLE001  (INVARIANT: a rule that fails to run denies)
             found.faults.append(f"{rule.code}: {type(error).__name__}")
 
 

@@ -197,7 +197,8 @@ class Decision(Struct, frozen=True, gc=False):
     """What was decided and why; ``reasons`` and ``warnings`` are codes in the order of the rule table.
 
     ``warnings`` failed but did not refuse (rule in ``warn``, within grace, or observe mode). ``faults`` names
-    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny. ``certificate`` is the ``ref`` of the one that decided.
+    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny. ``certificate`` is the
+    ``ref`` of the one that decided.
     """
 
     outcome: Outcome

@@ -177,7 +177,9 @@ def _problems(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
     found: list[tuple[tuple[str, ...], str]] = []
     for base, scope in _scopes(policy):
         found += [((*base, "rules", code), why) for code, mode in scope.rules.items() if (why := _bad_rule(code, mode))]
-        found += [((*base, "grace", code), why) for code, days in scope.grace.items() if (why := _bad_grace(code, days))]
+        found += [
+            ((*base, "grace", code), why) for code, days in scope.grace.items() if (why := _bad_grace(code, days))
+        ]
     for division in policy.division:
         if not re.fullmatch(r"[0-9]{6}", division):
             found.append((("division", division), f"{division!r} is no division; use six digits (GB/T 2260)"))

@@ -91,7 +91,7 @@ def _enterprise_status(status: str) -> Callable[[Case], bool]:
     return lambda case: case.facts.enterprise is not None and case.facts.enterprise.status == status
 
 
-# --- credential, operator and employment ------------------------------------------------------------------------------------
+# --- credential, operator and employment ------------------------------------------------------------------------
 
 
 def _readable(case: Case) -> bool:
@@ -189,11 +189,11 @@ def _review_overdue(case: Case, certificate: Certificate) -> bool:
 
 
 def _certificate_status(status: str) -> Callable[[Case, Certificate], bool]:
-    return lambda case, certificate: certificate.status == status
+    return lambda _, certificate: certificate.status == status
 
 
 def _verification(verification: str) -> Callable[[Case, Certificate], bool]:
-    return lambda case, certificate: certificate.verification == verification
+    return lambda _, certificate: certificate.verification == verification
 
 
 CERTIFICATE_RULES = (
@@ -214,7 +214,8 @@ CERTIFICATE_RULES = (
 def _elsewhere(case: Case) -> bool:
     """The operator's running session is at another machine; at this one it is replaced."""
     session = case.facts.operator_session
-    return session is not None and case.facts.machine is not None and session.machine_id != case.facts.machine.machine_id
+    machine = case.facts.machine
+    return session is not None and machine is not None and session.machine_id != machine.machine_id
 
 
 def _taken(case: Case) -> bool:

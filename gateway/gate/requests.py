@@ -8,7 +8,7 @@ from msgspec import Raw
 from gateway.core.credential import kind_of, mask
 from gateway.core.decide import decide
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
-from gateway.core.session import end_reason, open_until
+from gateway.core.session import open_until
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
@@ -74,10 +74,7 @@ def _open_session(
     state: GateState, session_id: str, machine_id: str, asked: Asked, facts: Facts, decision: Decision
 ) -> list[str]:
     """Open the session of an allow; sessions that it replaces end now. Returns their ids."""
-    replaced = []
-    for session in (state.sessions.at_machine(machine_id), state.sessions.of_operator(facts.operator_id)):
-        if session is not None and state.sessions.step(session, "replaced", facts.now, end_reason("replaced", None)):
-            replaced.append(session.session_id)
+    replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
     state.sessions.open(
         Session(
             session_id=session_id,

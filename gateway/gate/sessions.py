@@ -1,12 +1,12 @@
 """The open sessions in memory, as the database holds them, plus what the current batch changes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.core.model import Millis, OpenSession
-from gateway.core.session import TABLE, State, Step
+from gateway.core.session import TABLE, State, Step, end_reason
 from gateway.store.prepared import Row
 
 
@@ -81,6 +81,15 @@ class Sessions:
         self._touched[session.session_id] = session
         return state == "ended"
 
+    def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> list[str]:
+        """End whatever stands in the way of a new session for this machine and operator. Returns the ended ids."""
+        in_the_way = (self.at_machine(machine_id), self.of_operator(operator_id))
+        return [
+            session.session_id
+            for session in in_the_way
+            if session is not None and self.step(session, "replaced", now, end_reason("replaced", None))
+        ]
+
     def changes(self) -> tuple[list[Row], list[Row]]:
         """Rows to change and rows to insert for what was touched since ``settle``."""
         touched = self._touched.values()
@@ -104,9 +113,6 @@ class Sessions:
             del self._by_machine[session.machine_id]
         if session.operator_id is not None and self._by_operator.get(session.operator_id) is session:
             del self._by_operator[session.operator_id]
-
-    def __iter__(self) -> Iterator[Session]:
-        return iter(self._by_machine.values())
 
 
 _COLUMNS = tuple(name for name in Session.__struct_fields__ if name != "stored")

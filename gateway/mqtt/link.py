@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from paho.mqtt.reasoncodes import ReasonCode
@@ -47,11 +48,12 @@ class Link:
         self._accepted = asyncio.Event()
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._socket: socket.socket | None = None
+        self._socket: Any = None
         self._held_back = False
         self._flush_due = False
         self._window_open = asyncio.Event()
         self._window_open.set()
+        self._all_acknowledged = asyncio.Event()
         self._refusal = ""
         self._wire = self._make_wire(client_id, will, ca_file)
 
@@ -140,12 +142,10 @@ class Link:
 
     async def close(self, within_s: float) -> None:
         """Publish what waits and disconnect, at the latest after ``within_s``."""
-        try:
-            async with asyncio.timeout(within_s):
-                while self.connected and self._wire.unacknowledged:
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            pass
+        self._all_acknowledged.clear()
+        if self.connected and self._wire.unacknowledged:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_acknowledged.wait(), within_s)
         if self.connected:
             self._wire.disconnect()
             self._flush()
@@ -175,7 +175,7 @@ class Link:
     def _on_disconnect(self, *_arguments: Any) -> None:
         self._lost.set()
 
-    def _on_socket_close(self, _client: Any, _data: Any, sock: socket.socket) -> None:
+    def _on_socket_close(self, _client: Any, _data: Any, sock: Any) -> None:
         """paho is about to close the socket: take it off the loop first."""
         if self._socket is not None:
             self._loop.remove_reader(sock)
@@ -199,6 +199,8 @@ class Link:
 
     def _readable(self) -> None:
         self._wire.loop_read()
+        if not self._wire.unacknowledged:
+            self._all_acknowledged.set()
         if not self._window_open.is_set() and self._wire.unacknowledged < WINDOW:
             self._window_open.set()
             self._read_or_not()
@@ -230,6 +232,6 @@ async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
             task.cancel()
 
 
-def _no_delay(_client: Any, _data: Any, sock: socket.socket) -> None:
+def _no_delay(_client: Any, _data: Any, sock: Any) -> None:
     """Without this every answer waits for the peer's delayed TCP acknowledgement, 40 ms."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

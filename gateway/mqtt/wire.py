@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
 
 READ_BYTES = 65_536
 MAX_PACKET_BYTES = 268_435_455 + 5
@@ -137,7 +138,7 @@ class Wire(paho.Client):
         self._in_packet["pos"] = 0
         try:
             return self._packet_handle()
-        except paho.MalformedPacket:
+        except MalformedPacket:
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def _arrived(self, first_byte: int, body: bytearray) -> MQTTErrorCode:
@@ -151,9 +152,9 @@ class Wire(paho.Client):
         self._deliver(topic, bytes(body[payload_at:]), bool(first_byte & _RETAIN), mid)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _packet_queue(  # type: ignore[no-untyped-def]
-        self, command, packet, mid, qos, info=None
-    ) -> MQTTErrorCode:  # noqa: ARG002  (paho's signature)
+    def _packet_queue(
+        self, _command: int, packet: bytes | bytearray, _mid: int, _qos: int, _info: object = None
+    ) -> MQTTErrorCode:
         self._outgoing += packet
         self._on_outgoing()
         return MQTTErrorCode.MQTT_ERR_SUCCESS

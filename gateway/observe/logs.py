@@ -64,6 +64,8 @@ class Log:
             case events.Reported(machine_id, kind) if kind in ("tamper", "arc_without_lease", "relay_stuck"):
                 self._log.warning("chip.alarm", machine_id=machine_id, kind=kind)
             case events.Decided(machine_id, asked, _, decision) if decision.faults:
-                self._log.error("decision.fault", machine_id=machine_id, request_id=asked.request_id, faults=decision.faults)
+                self._log.error(
+                    "decision.fault", machine_id=machine_id, request_id=asked.request_id, faults=decision.faults
+                )
             case _:
                 pass

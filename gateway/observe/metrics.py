@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
 from gateway.observe import events
 
@@ -23,7 +23,10 @@ class Metrics:
             "weldgate_reasons", "Reasons given in refusals, by division.", ["code", "division"], registry=registry
         )
         self.warnings = Counter(
-            "weldgate_warnings", "Failed checks that did not refuse, by division.", ["code", "division"], registry=registry
+            "weldgate_warnings",
+            "Failed checks that did not refuse, by division.",
+            ["code", "division"],
+            registry=registry,
         )
         self.latency = Histogram(
             "weldgate_answer_seconds",
@@ -31,26 +34,38 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        self.batch = Histogram("weldgate_batch_messages", "Messages in one commit.", buckets=BATCH_BUCKETS, registry=registry)
+        self.batch = Histogram(
+            "weldgate_batch_messages", "Messages in one commit.", buckets=BATCH_BUCKETS, registry=registry
+        )
         self.commit = Histogram(
             "weldgate_commit_seconds", "Time to make one batch durable.", buckets=LATENCY_BUCKETS_S, registry=registry
         )
-        self.ledger = Gauge("weldgate_ledger_records", "Sequence number of the ledger's last record.", registry=registry)
+        self.ledger = Gauge(
+            "weldgate_ledger_records", "Sequence number of the ledger's last record.", registry=registry
+        )
         self.repeats = Counter("weldgate_repeats", "Messages that came again.", ["kind"], registry=registry)
         self.events = Counter("weldgate_chip_events", "Events that chips reported.", ["kind"], registry=registry)
         self.rejected = Counter("weldgate_rejected", "Messages that could not be used.", ["kind"], registry=registry)
         self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", registry=registry)
         self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", registry=registry)
-        self.usage = Counter("weldgate_usage_seconds", "Machine time reported.", ["what", "division"], registry=registry)
+        self.usage = Counter(
+            "weldgate_usage_seconds", "Machine time reported.", ["what", "division"], registry=registry
+        )
         self.queue = Gauge("weldgate_queue_messages", "Messages waiting.", ["queue"], registry=registry)
         self.broker = Gauge("weldgate_broker_connected", "1 while connected to the broker.", registry=registry)
         self.database = Gauge("weldgate_database_writable", "1 while the last commit worked.", registry=registry)
-        self.errors = Counter("weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry)
+        self.errors = Counter(
+            "weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry
+        )
         self.version = Gauge("weldgate_registry_version", "Registry version that decisions use.", registry=registry)
         self.confirmed = Gauge(
-            "weldgate_registry_confirmed_timestamp_seconds", "When a source last confirmed the registries.", registry=registry
+            "weldgate_registry_confirmed_timestamp_seconds",
+            "When a source last confirmed the registries.",
+            registry=registry,
         )
-        self.age = Gauge("weldgate_registry_age_seconds", "Time since a source confirmed the registries.", registry=registry)
+        self.age = Gauge(
+            "weldgate_registry_age_seconds", "Time since a source confirmed the registries.", registry=registry
+        )
         self.observers = Gauge("weldgate_observer_failures", "Events that an observer failed on.", registry=registry)
         GCCollector(registry=registry)
         ProcessCollector(registry=registry)

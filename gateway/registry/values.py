@@ -37,7 +37,7 @@ DATES_REMEMBERED = 100_000
 Read = Callable[[str], Any]
 
 
-class Unreadable(Exception):  # noqa: N818  # what the cell is, not what went wrong here
+class Unreadable(Exception):  # what the cell is, not what went wrong here
     """A cell's text is not what its column holds; the message is the reason, without the value."""
 
 

@@ -40,7 +40,9 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
         raise DatabaseUnavailable(f"--database {url!r}: {error}; use for example {DEFAULT_URL}") from error
     except (sa.exc.DBAPIError, OSError) as error:
         reason = getattr(error, "orig", error)
-        raise DatabaseUnavailable(f"--database {make_url(url)!r}: {reason}; check path, rights and free space") from error
+        raise DatabaseUnavailable(
+            f"--database {make_url(url)!r}: {reason}; check path, rights and free space"
+        ) from error
 
 
 def reading(engine: Engine) -> Engine:
@@ -63,7 +65,7 @@ def alembic_config() -> Config:
 
 
 def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-    dbapi_connection.isolation_level = None  # type: ignore[attr-defined]  # the begin event below opens transactions
+    dbapi_connection.isolation_level = None  # the begin event below opens transactions
     cursor = dbapi_connection.cursor()
     for pragma in (
         "journal_mode=WAL",

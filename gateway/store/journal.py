@@ -1,9 +1,10 @@
 """What one commit writes: ledger records with the sessions, usage and chip states that changed with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, Table, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.model import Millis
@@ -15,7 +16,7 @@ _sessions = metadata.tables[SessionRow.__tablename__]
 _usage = metadata.tables[UsageRow.__tablename__]
 _chips = metadata.tables[ChipRow.__tablename__]
 _policies = metadata.tables[PolicyRow.__tablename__]
-_UPSERTING = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_UPSERTING: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Batch(Struct):
@@ -61,7 +62,7 @@ class Journal:
         return head
 
 
-def _change_session() -> object:
+def _change_session() -> Update:
     return (
         update(_sessions)
         .where(_sessions.c.session_id == bindparam("id"))
@@ -99,7 +100,7 @@ def chip_serials(connection: Connection) -> dict[str, str]:
     """The chip that each machine last reported."""
     with connection.begin():
         rows = connection.execute(select(_chips.c.machine_id, _chips.c.chip).where(_chips.c.chip.is_not(None)))
-        return {machine_id: chip for machine_id, chip in rows}
+        return dict(tuple(row) for row in rows)
 
 
 def keep_policy(connection: Connection, digest: str, document: bytes, now: Millis) -> None:

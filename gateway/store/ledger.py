@@ -188,7 +188,9 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
         seq, digest = row.seq, row.hash
     end = head or Head()
     if (seq, digest) != (end.seq, end.hash):
-        yield Finding(seq, f"the chain ends here, but its head stands at record {end.seq}: the end was cut off or changed")
+        yield Finding(
+            seq, f"the chain ends here, but its head stands at record {end.seq}: the end was cut off or changed"
+        )
 
 
 def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:

@@ -81,7 +81,7 @@ class Writer:
         except self._failures as error:
             self._disconnect()
             return None, DatabaseUnavailable(f"database: {getattr(error, 'orig', None) or error}")
-        except Exception as error:  # carried to the caller, whose task ends the process with it
+        except Exception as error:  # noqa: BLE001  (carried to the caller, whose task ends the process with it)
             return None, error
 
     def _disconnect(self) -> None:

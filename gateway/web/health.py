@@ -28,7 +28,9 @@ def make_app(registry: CollectorRegistry, checks: Checks, refresh: Callable[[], 
         return await serve_metrics(request)
 
     async def index(_request: web.Request) -> web.Response:
-        return web.Response(text=f"WeldGate {version}\n/readyz   ready to decide?\n/livez    alive?\n/metrics  Prometheus\n")
+        return web.Response(
+            text=f"WeldGate {version}\n/readyz   ready to decide?\n/livez    alive?\n/metrics  Prometheus\n"
+        )
 
     app.add_routes(
         [web.get("/", index), web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]

@@ -15,6 +15,8 @@ from tests.bench.stage import Responder, all_responders
 
 DEVICE_COUNTS = (1, 64, 512)
 ROUNDS, WINDOW_S, WARM_UP_S = 5, 5.0, 2.0
+TABLE_WIDTH = 110
+"""Columns of text; a narrower terminal wraps."""
 QUICK_ROUNDS, QUICK_WINDOW_S, QUICK_WARM_UP_S = 1, 0.4, 0.2
 
 
@@ -56,7 +58,7 @@ def main(arguments: list[str]) -> None:
     work.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="bench-", dir=work) as folder:
         profile = bench(chosen.profile, Path(folder), rounds, *windows)
-    show(profile, Console())
+    show(profile, Console(width=max(Console().width, TABLE_WIDTH)))
     write(profile, chosen.out)
     sys.exit(bool(profile.faults))
 

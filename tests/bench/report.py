@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -44,11 +45,11 @@ def machine() -> Machine:
 
 def show(profile: Profile, console: Console) -> None:
     """The table on the terminal."""
-    table = Table(title=f"Registry of a {profile.profile}; medians of {_windows(profile)}")
+    table = Table(title=f"Registry of a {profile.profile}; medians of {_windows(profile)}", box=SIMPLE_HEAD)
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "responder" else "right")
+        table.add_column(column, justify="left" if column == "responder" else "right", no_wrap=True)
     for row in _rows(profile):
-        table.add_row(*row, style="bold" if row[1] == "ratio" else "")
+        table.add_row(*row, style="bold" if row[1] == "ratio" else "", end_section=row[1] == "ratio")
     console.print(table)
     for process in profile.processes:
         console.print(_process_line(process))
@@ -56,6 +57,7 @@ def show(profile: Profile, console: Console) -> None:
 
 def write(profile: Profile, folder: Path) -> None:
     """Put this run in the place of the last one over the same registry, and make page and plot anew."""
+    folder.mkdir(parents=True, exist_ok=True)
     record = folder / "benchmark.json"
     kept = msgspec.json.decode(record.read_bytes(), type=list[Profile]) if record.exists() else []
     profiles = sorted([*(one for one in kept if one.profile != profile.profile), profile], key=lambda one: one.profile)
@@ -82,7 +84,8 @@ def _section(profile: Profile) -> str:
 
 
 def _windows(profile: Profile) -> str:
-    return f"{len(profile.legs[0].rounds)} rounds of {profile.seconds:g} s"
+    rounds = len(profile.legs[0].rounds)
+    return f"{rounds} round{'s' if rounds > 1 else ''} of {profile.seconds:g} s"
 
 
 def _rows(profile: Profile) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """The benchmark still runs, and every answer under its load is the right one."""
 
 import os
+import re
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -19,7 +20,7 @@ from tests.support.brokers import mosquitto_binary
 @pytest.mark.skipif(mosquitto_binary() is None and "CI" not in os.environ, reason="mosquitto is not installed")
 def test_a_quick_run_measures_every_responder_and_gets_no_wrong_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "140"})
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
     (profile,) = msgspec.json.decode((tmp_path / "benchmark.json").read_bytes(), type=list[Profile])
@@ -32,7 +33,7 @@ def test_a_quick_run_measures_every_responder_and_gets_no_wrong_answer(tmp_path:
     page = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
     for devices in DEVICE_COUNTS:
         assert f"| {devices} | echo |" in page
-        assert f"{devices} │ echo" in done.stdout
+        assert re.search(rf"^ *{devices} +echo +[\d,]+ ", done.stdout, re.MULTILINE)
     assert (tmp_path / "benchmark.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 

@@ -1,0 +1,92 @@
+# make demo   a county with simulated chips, in one command
+# make test   all tests            make check  formatting, lint, types, layers
+# make bench  gateway and echo     make lock   requirements.lock from pyproject.toml
+# make audit  known weaknesses in the locked packages
+#
+# Each makes the virtual environment it needs; on Debian, as root, also installs the packages it needs.
+# ARGS go to the command: make test ARGS="-k policy", make bench ARGS="--profile province"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench lock audit mosquitto
+
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.made-from-the-lock
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# $(call debian,what is missing,package): installs it as root, else names the command
+define debian
+	echo "$(1): installing $(2)"
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+		export DEBIAN_FRONTEND=noninteractive
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(2); } >/dev/null \
+			|| { echo "apt-get could not install $(2)" >&2; exit 1; }
+	else
+		echo "$(1). Install it and try again, on Debian: sudo apt-get install $(2)" >&2
+		exit 1
+	fi
+endef
+
+help:
+	sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,/^$$/p'
+
+venv: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	find_python() {
+		for python in $${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+			if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+				echo "$$python"; return
+			fi
+		done
+	}
+	python="$$(find_python)"
+	if [ -z "$$python" ]; then
+		$(call debian,Python 3.11 or newer is missing,python3)
+		python="$$(find_python)"
+	fi
+	[ -n "$$python" ] || { echo "Python 3.11 or newer is missing: install it, or name it with PYTHON=" >&2; exit 1; }
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+		$(call debian,$$python cannot make virtual environments,python3-venv)
+	fi
+	echo "Making .venv with $$("$$python" --version) from requirements.lock (a minute or two, once)"
+	[ -x $(BIN)/python ] || "$$python" -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+mosquitto:
+	if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then
+		$(call debian,Mosquitto is missing,mosquitto)
+	fi
+
+demo: $(STAMP)
+	exec $(BIN)/weldgate demo $(ARGS)
+
+test: $(STAMP) mosquitto
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet . || { echo "format: run $(BIN)/ruff format ." >&2; exit 1; }
+	$(BIN)/mypy
+	layers="$$($(BIN)/lint-imports --no-cache)" || { echo "$$layers" >&2; exit 1; }
+	tail -n 1 <<<"$$layers"
+
+bench: $(STAMP) mosquitto
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header \
+		--quiet -o requirements.lock $(ARGS)
+
+audit: $(STAMP)
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock || {
+		echo "audit: a weakness is listed above, or the vulnerability service could not be reached" >&2
+		exit 1
+	}

@@ -1,0 +1,164 @@
+"""A chip on a test bench: a clock, a gateway's key and shorthand for what can happen to a chip."""
+
+from collections import deque
+from random import Random
+from typing import Any, TypeVar
+
+import msgspec
+from joserfc.jwk import ECKey
+
+from gateway.core.model import Event as ChipEvent
+from gateway.core.model import Request, Status, Usage
+from gateway.wire import topics
+from gateway.wire.codec import encode, wire_reasons
+from gateway.wire.messages import CommandMessage, DecisionMessage
+from gateway.wire.tokens import Signer, Verifier
+from simulator.chip import Chip, ChipConfig
+from simulator.signals import (
+    Action,
+    CloseRelay,
+    Connected,
+    Delivered,
+    Event,
+    MessageArrived,
+    Moment,
+    PowerOn,
+    Publish,
+    Scanned,
+    Tick,
+)
+
+MACHINE = "HJ-0001"
+START_WALL_MS = 1_800_000_000_000
+KEY = ECKey.generate_key("P-256")
+OTHER_KEY = ECKey.generate_key("P-256")
+VERIFY = Verifier({"keys": [{**KEY.as_dict(private=False), "kid": KEY.thumbprint()}]}).claims
+
+T = TypeVar("T")
+
+
+class Bench:
+    """``did`` is everything that the chip did so far, in order. With ``acks`` the broker acknowledges at once."""
+
+    def __init__(self, seed: int = 1, *, clock: bool = True, acks: bool = True, **config: Any) -> None:
+        self.chip = Chip(ChipConfig(MACHINE, "CHIP-1", **config), VERIFY, Random(seed))
+        self.clock = clock
+        self.acks = acks
+        self.mono_ms = 0
+        self.wall_off_ms = START_WALL_MS
+        self.did: list[Action] = []
+        self.give(PowerOn())
+        self.give(Connected())
+
+    def give(self, event: Event) -> list[Action]:
+        wall_ms = self.mono_ms + self.wall_off_ms if self.clock else None
+        actions = self.chip.step(event, Moment(self.mono_ms, wall_ms))
+        self.did += actions
+        unacknowledged = deque(actions if self.acks else ())
+        while unacknowledged:
+            action = unacknowledged.popleft()
+            if isinstance(action, Publish) and action.key is not None:
+                more = self.chip.step(Delivered(action.key), Moment(self.mono_ms, wall_ms))
+                self.did += more
+                unacknowledged += more
+        return actions
+
+    def wait(self, seconds: float, step: Event | None = None) -> list[Action]:
+        """Let time pass; the chip gets its Tick whenever it wants one."""
+        before, until = len(self.did), self.mono_ms + round(seconds * 1000)
+        while self.chip.wake_ms is not None and self.chip.wake_ms <= until:
+            self.mono_ms = max(self.mono_ms, self.chip.wake_ms)
+            self.give(Tick())
+        self.mono_ms = until
+        if step is not None:
+            self.give(step)
+        return self.did[before:]
+
+    # --- what the chip said -------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[ChipEvent]:
+        return self._said("event", ChipEvent)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    @property
+    def usage(self) -> list[Usage]:
+        return self._said("usage", Usage)
+
+    @property
+    def requests(self) -> list[Request]:
+        return self._said("request", Request)
+
+    @property
+    def status(self) -> Status:
+        return self._said("status", Status)[-1]
+
+    @property
+    def closed(self) -> int:
+        """How often the relay was closed."""
+        return sum(isinstance(action, CloseRelay) for action in self.did)
+
+    def _said(self, kind: topics.ChipTopic, struct: type[T]) -> list[T]:
+        topic = topics.to_gateway(MACHINE, kind)
+        return [
+            msgspec.json.decode(action.payload, type=struct)
+            for action in self.did
+            if isinstance(action, Publish) and action.topic == topic
+        ]
+
+    # --- what the gateway says ----------------------------------------------------------------------------------
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """A grant's claims that fit the chip as it is now, apart from the changes."""
+        now_s = (self.mono_ms + START_WALL_MS) // 1000
+        fit = {
+            "iss": "weldgate",
+            "aud": MACHINE,
+            "jti": self.requests[-1].request_id if self.requests else "by-phone-1",
+            "sid": f"session-{len(self.did)}",
+            "cha": self.chip.challenge,
+            "iat": now_s,
+            "exp": now_s + 30,
+            "lease_s": 900,
+            "n": 0,
+        }
+        return fit | changes
+
+    def allow(self, claims: dict[str, Any], *, key: ECKey = KEY, retained: bool = False) -> list[Action]:
+        return self.give(self.allowed(claims, key=key, retained=retained))
+
+    def allowed(self, claims: dict[str, Any], *, key: ECKey = KEY, retained: bool = False) -> MessageArrived:
+        token = Signer(key).sign(claims)
+        message = DecisionMessage(START_WALL_MS, token, "allow", (), claims["jti"], claims["sid"])
+        return MessageArrived(topics.decision(MACHINE), encode(message), retained)
+
+    def deny(self, *codes: str) -> list[Action]:
+        request_id = self.requests[-1].request_id
+        message = DecisionMessage(START_WALL_MS, None, "deny", wire_reasons(codes), request_id, None)
+        return self.give(MessageArrived(topics.decision(MACHINE), encode(message)))
+
+    def command(self, cmd: str, n: int, /, *, key: ECKey = KEY, retained: bool = False, **changes: Any) -> list[Action]:
+        now_s = (self.mono_ms + START_WALL_MS) // 1000
+        session = self.chip.session
+        claims: dict[str, Any] = {
+            "iss": "weldgate",
+            "aud": MACHINE,
+            "jti": f"command-{n:04d}",
+            "sid": session.session_id if session else "none-at-all",
+            "iat": now_s,
+            "exp": now_s + 30,
+            "cmd": cmd,
+            "n": n,
+        } | changes
+        message = CommandMessage(Signer(key).sign(claims), claims["jti"])
+        return self.give(MessageArrived(topics.command(MACHINE), encode(message), retained))
+
+    def unlock(self, operator: str = "P1", **changes: Any) -> dict[str, Any]:
+        """Scan and be let in; the grant's claims."""
+        self.give(Scanned(operator))
+        claims = self.claims(**changes)
+        self.allow(claims)
+        return claims
