@@ -83,6 +83,7 @@ class Gateway:
         )
         self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub)
         self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
 
     def stop(self) -> None:
         """Begin to drain; ``run`` returns when that is done."""
@@ -149,8 +150,8 @@ class Gateway:
     async def _watch_database(self) -> None:
         """Know whether the database takes writes even when nothing arrives."""
         while True:
-            await asyncio.sleep(DATABASE_PROBE_S)
             await self._pipeline.probe_database()
+            await asyncio.sleep(DATABASE_PROBE_S)
 
     async def _keep_time(self) -> None:
         while True:
@@ -167,6 +168,7 @@ class Gateway:
         if connected:
             self._hub(Recovered("broker", detail))
             self._link.publish([self._status(online=True)])
+            self.ready.set()
         else:
             self._hub(Trouble("broker", detail))
 

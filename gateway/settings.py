@@ -27,20 +27,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WELDGATE_", extra="forbid")
 
     broker: SecretStr = Field(
-        SecretStr("mqtt://127.0.0.1:1883"), description="The MQTT broker: mqtt[s]://user:password@host:port."
+        default=SecretStr("mqtt://127.0.0.1:1883"), description="The MQTT broker: mqtt[s]://user:password@host:port."
     )
     broker_ca: Path | None = Field(
         None, description="PEM file of the authorities to trust for mqtts:// (default: the system's)."
     )
-    database: str = Field(DEFAULT_URL, description="The database as a SQLAlchemy URL.")
-    http: str = Field("127.0.0.1:8080", description="Where to serve HTTP: host:port.")
-    policy: Path | None = Field(None, description="The policy as a TOML file (default: every rule enforced).")
-    keys: Path = Field(Path("var/keys"), description="Folder of the signing keys and the vault, made at first start.")
+    database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
+    http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
+    policy: Path | None = Field(default=None, description="The policy as a TOML file (default: every rule enforced).")
+    keys: Path = Field(
+        default=Path("var/keys"), description="Folder of the signing keys and the vault, made at first start."
+    )
     instance: str = Field(
         default_factory=lambda: _default_instance(),
         description="Name of this gateway: its MQTT client id and status topic (default: the host's name).",
     )
-    log_level: str = Field("info", description="Least severe log level written: debug, info, warning or error.")
+    log_level: str = Field(default="info", description="Least severe log level written: debug, info, warning or error.")
 
     @field_validator("instance")
     @classmethod

@@ -3,6 +3,7 @@
 import typer
 
 from gateway.cli import audit, keys, registry
+from gateway.cli.demo import demo
 from gateway.cli.serve import serve
 
 app = typer.Typer(
@@ -11,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(demo)
 app.command()(serve)
 app.add_typer(registry.app, name="registry")
 app.add_typer(audit.app, name="audit")

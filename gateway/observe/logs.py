@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -29,8 +29,8 @@ def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
     return {key: strike_out(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
-def configure(level: str) -> None:
-    """Set up logging for the process; ``level`` is debug, info, warning or error."""
+def configure(level: str, stream: TextIO = sys.stderr) -> None:
+    """Set up logging for the process; ``level`` is debug, info, warning or error; ``stream`` takes the lines."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -40,7 +40,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
 

@@ -1,0 +1,5 @@
+"""``python -m simulator`` is ``weldsim``."""
+
+from simulator.cli import app
+
+app()
