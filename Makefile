@@ -21,8 +21,8 @@ export PIP_NO_INPUT := 1
 
 # $(call debian,what is missing,package): installs it as root, else names the command
 define debian
-	echo "$(1): installing $(2)"
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+		echo "$(1): installing $(2)"
 		export DEBIAN_FRONTEND=noninteractive
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(2); } >/dev/null \
 			|| { echo "apt-get could not install $(2)" >&2; exit 1; }
@@ -68,7 +68,8 @@ mosquitto:
 demo: $(STAMP)
 	exec $(BIN)/weldgate demo $(ARGS)
 
-test: $(STAMP) mosquitto
+test: $(STAMP)
+	$(MAKE) --no-print-directory mosquitto || { [ -z "$${CI:-}" ] && echo "Tests that need it are skipped." >&2; }
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)

@@ -14,6 +14,7 @@ from gateway.store.vault import write_secret
 from gateway.wire.tokens import Signer
 
 FILE_NAME = "signing.json"
+CURVE = "P-256"
 
 
 class KeysError(WeldGateError):
@@ -75,11 +76,14 @@ def open_keys(directory: Path) -> KeyRing:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise KeysError(f"--keys {directory}: {path.name} has mode {mode:04o}; others may read it: chmod 600 it")
-    return KeyRing(path, [key for key in keys if isinstance(key, ECKey)])
+    usable = [key for key in keys if isinstance(key, ECKey) and key.curve_name == CURVE and key.is_private]
+    if not usable or len(usable) < len(keys):
+        raise KeysError(f"--keys {directory}: {path.name}: not only private {CURVE} keys; restore it from a backup")
+    return KeyRing(path, usable)
 
 
 def _new_key() -> ECKey:
-    return ECKey.generate_key("P-256", auto_kid=True)
+    return ECKey.generate_key(CURVE, auto_kid=True)
 
 
 def _private_set(keys: list[ECKey]) -> bytes:

@@ -127,7 +127,10 @@ class Pipeline:
     # --- answers ---
 
     def _known(self, key: Key) -> bool:
-        return key in self._answers or key in self._in_batch
+        if key in self._answers:
+            self._answers.move_to_end(key)  # or the answers of this very batch might push it out before it is sent
+            return True
+        return key in self._in_batch
 
     def _remember(self, entries: list[Entry]) -> None:
         for entry in entries:

@@ -93,14 +93,18 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG)}: {error}") from None
 
 
 def _explain(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    shown = "" if name == "broker" else f" = {problem['input']!r}"
+    shown = f" = {problem['input']!r}" if name in _SHOWN else ""
     return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+_SHOWN = frozenset(Settings.model_fields) - {"broker", "database"}
+"""Values that a message may repeat: no URLs, which may hold a password, and nothing under a name that is none."""
 
 
 def _default_instance() -> str:

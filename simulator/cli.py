@@ -40,6 +40,7 @@ def run(
     registry: Annotated[Path, typer.Option(help="Folder with the five registry files as CSV.")],
     jwks: Annotated[Path, typer.Option(help="The gateway's public keys, as `weldgate keys public --out FILE` writes.")],
     broker: Annotated[str, typer.Option(help="mqtt://… or mqtts://user:password@host:port")] = "mqtt://127.0.0.1:1883",
+    broker_ca: Annotated[Path | None, typer.Option(help="PEM file of the authorities to trust for mqtts://.")] = None,
     machines: Annotated[int, typer.Option(min=1, help="How many chips.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed plays the same acts.")] = 1,
     duration: Annotated[str, typer.Option("--for", help="How long: 60s, 2m, 1h.")] = "60s",
@@ -53,7 +54,7 @@ def run(
     """Play a scenario; exit code 0 if every answer was right, 1 if not, 2 if the run could not take place."""
     try:
         options = FleetOptions(
-            broker=parse_broker(broker),
+            broker=parse_broker(broker, _readable(broker_ca)),
             registry=load(registry),
             jwks=_read_jwks(jwks),
             machines=machines,
@@ -100,6 +101,12 @@ def _write(result: Report, report: Path | None, junit: Path | None) -> None:
                 reports.write(path, content(result))
             except OSError as error:
                 raise _stop(f"{option} {path}: {error.strerror}; choose a place that can be written") from None
+
+
+def _readable(ca_file: Path | None) -> str | None:
+    if ca_file is not None and not ca_file.is_file():
+        raise _stop(f"--broker-ca {ca_file}: no such file; give a PEM file of the authorities to trust")
+    return str(ca_file) if ca_file else None
 
 
 def _seconds(option: str, text: str) -> float:

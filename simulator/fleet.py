@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from random import Random
 
+from joserfc.errors import JoseError
 from msgspec import Struct
 
 from gateway.wire.tokens import Verifier
@@ -51,6 +52,7 @@ class FleetOptions(Struct, frozen=True, kw_only=True):
     scenario: ScenarioName = "mixed-faults"
     rate: float | None = None
     usage_every_s: int = 10
+    repeat_every_s: int = 5
 
 
 class Progress(Struct, frozen=True):
@@ -69,7 +71,7 @@ class Fleet:
 
     def __init__(self, options: FleetOptions, on_progress: Callable[[Progress], None] | None = None) -> None:
         self.options = options
-        self.verify = _remembering(Verifier(options.jwks).claims)
+        self.verify = _verifier(options.jwks)
         self.audit = Audit(options.registry, self.verify)
         scenario = SCENARIOS[options.scenario]
         today = county_day(time.time_ns() // 1_000_000)
@@ -131,10 +133,15 @@ class Fleet:
 
     def _chip(self, part: Part, started_ms: int) -> Chip:
         """Ids and challenges differ from run to run. Event numbers go on from those of any earlier run."""
+        options = self.options
         config = ChipConfig(
-            part.machine_id, part.serial, usage_every_s=self.options.usage_every_s, first_seq=started_ms
+            part.machine_id,
+            part.serial,
+            usage_every_s=options.usage_every_s,
+            repeat_every_s=options.repeat_every_s,
+            first_seq=started_ms,
         )
-        seed = f"{self.options.seed}/{started_ms}/{part.machine_id}"
+        seed = f"{options.seed}/{started_ms}/{part.machine_id}"
         return Chip(config, self.verify, Random(seed))  # noqa: S311  (a simulated chip; repeatable on purpose)
 
     def _link_maker(self, part: Part, slots: asyncio.Semaphore) -> Callable[[Callable[[Event], None]], Link]:
@@ -237,8 +244,13 @@ class Fleet:
         return self.audit.close(report)
 
 
-def _remembering(verify: Verify) -> Verify:
-    return lru_cache(maxsize=GRANTS_REMEMBERED)(verify)
+def _verifier(jwks: dict[str, object]) -> Verify:
+    try:
+        return lru_cache(maxsize=GRANTS_REMEMBERED)(Verifier(jwks).claims)
+    except (JoseError, KeyError, TypeError, ValueError) as error:
+        raise FleetError(
+            f"--jwks: no usable key ({error or type(error).__name__}); make it with: weldgate keys public --out FILE"
+        ) from error
 
 
 async def _reach(broker: Broker) -> None:

@@ -45,10 +45,14 @@ class Broker(Struct, frozen=True):
     tls: bool = False
     username: str | None = None
     password: str | None = None
+    ca_file: str | None = None
 
 
-def parse_broker(url: str) -> Broker:
-    """``mqtt://[user:password@]host[:port]`` or ``mqtts://…``; raises BrokerUrlError, which never quotes a password."""
+def parse_broker(url: str, ca_file: str | None = None) -> Broker:
+    """``mqtt://[user:password@]host[:port]`` or ``mqtts://…``; raises BrokerUrlError, which never quotes a password.
+
+    ``ca_file`` is a PEM file of the authorities to trust instead of the system's.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -64,6 +68,7 @@ def parse_broker(url: str) -> Broker:
         tls,
         unquote(username) if username else None,
         unquote(password) if password else None,
+        ca_file,
     )
 
 
@@ -138,7 +143,7 @@ class Link:
         async with self._slots:
             try:
                 await asyncio.to_thread(client.reconnect)
-            except (OSError, TimeoutError) as error:
+            except OSError as error:
                 self.refusal = str(error)
                 return False
         self._client = client
@@ -155,7 +160,7 @@ class Link:
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password)
         if broker.tls:
-            client.tls_set_context(ssl.create_default_context())
+            client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file))
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_publish = self._on_publish

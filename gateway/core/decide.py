@@ -22,6 +22,7 @@ from gateway.core.rules import (
 )
 
 SHORTEST_LEASE_S = 1
+_PLACES = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
 
 
 class Findings(Struct):
@@ -81,7 +82,7 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
             continue
         try:
             if rule.failed(*about):
-                (found.failed if mode == "enforce" else found.warned).append(rule.code)
+                (found.warned if mode == "warn" else found.failed).append(rule.code)
         except Exception as error:  # noqa: BLE001  (INVARIANT: a rule that fails to run denies)
             found.faults.append(f"{rule.code}: {type(error).__name__}")
 
@@ -89,8 +90,8 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
 def _closest_certificate(case: Case, holds: Effective) -> tuple[Certificate | None, Findings]:
     """The certificate that comes closest to an allow, with what is wrong with it.
 
-    One for the right item before any other, then the fewest refusals, then the fewest warnings, then the
-    one that is valid longest.
+    One that allows before any other, then one for the right item, then the fewest refusals, then the fewest
+    warnings, then the one that is valid longest.
     """
     best: tuple[Certificate | None, Findings] = (None, Findings())
     best_rank: tuple[int | date, ...] | None = None
@@ -98,15 +99,23 @@ def _closest_certificate(case: Case, holds: Effective) -> tuple[Certificate | No
         return best
     for certificate in case.facts.certificates:
         found = _check_certificate(case, holds, certificate)
-        rank = _rank(case, certificate, found)
+        rank = _rank(case, holds, certificate, found)
         if best_rank is None or rank > best_rank:
             best, best_rank = (certificate, found), rank
     return best
 
 
-def _rank(case: Case, certificate: Certificate, found: Findings) -> tuple[int | date, ...]:
+def _rank(case: Case, holds: Effective, certificate: Certificate, found: Findings) -> tuple[int | date, ...]:
     right_item = case.facts.machine is not None and certificate.item == case.facts.machine.process
-    return right_item, -len(found.failed) - len(found.faults), -len(found.warned), certificate.valid_until
+    against = len(found.failed) + len(found.faults)
+    last_day = certificate.valid_until if against else _carries_until(case, holds, certificate)
+    return not against, right_item, -against, -len(found.warned), last_day
+
+
+def _carries_until(case: Case, holds: Effective, certificate: Certificate) -> date:
+    """The last day on which a certificate that allows now goes on allowing, grace left aside."""
+    days = (day for code, day in _certificate_days(case, certificate) if holds.modes[code] == "enforce")
+    return min(days, default=certificate.valid_until)
 
 
 def _check_certificate(case: Case, holds: Effective, certificate: Certificate) -> Findings:
@@ -166,12 +175,14 @@ def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> It
             last_day_with_grace = last_day + timedelta(days=holds.grace.get(code, 0))
             yield datetime.combine(last_day_with_grace + timedelta(days=1), time(), COUNTY_ZONE), code
     if holds.modes["outside_permitted_hours"] == "enforce":
-        yield hours_span(case)[1], "outside_permitted_hours"
+        begin, end = hours_span(case)
+        if end - begin < timedelta(days=1):
+            yield end, "outside_permitted_hours"
 
 
 def _conclude(found: Findings, start_by_s: int, lease_s: int, certificate: Certificate | None) -> Decision:
     reasons = (*found.failed, *(("internal_error",) if found.faults else ()))
-    warnings, faults = tuple(found.warned), tuple(found.faults)
+    warnings, faults = tuple(sorted(found.warned, key=_PLACES.index)), tuple(found.faults)
     ref = certificate.ref if certificate else None
     if reasons:
         return Decision("deny", reasons, warnings, faults, certificate=ref)

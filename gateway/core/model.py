@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-MACHINE_ID = r"^[A-Z0-9][A-Z0-9-]{2,31}$"
-CHIP_MADE_ID = r"^[A-Za-z0-9_-]{8,64}$"
+MACHINE_ID = r"^[A-Z0-9][A-Z0-9-]{2,31}(?!\n)$"
+CHIP_MADE_ID = r"^[A-Za-z0-9_-]{8,64}(?!\n)$"
+"""Python's ``$`` also matches before a last line feed; the lookahead closes that and means nothing elsewhere."""
 
 ChipMadeId = Annotated[str, Meta(pattern=CHIP_MADE_ID)]
 Text = Annotated[str, Meta(max_length=256)]

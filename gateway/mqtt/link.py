@@ -50,6 +50,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._socket: Any = None
         self._held_back = False
+        self._closing = False
         self._flush_due = False
         self._window_open = asyncio.Event()
         self._window_open.set()
@@ -141,7 +142,9 @@ class Link:
         return self._wire.unacknowledged
 
     async def close(self, within_s: float) -> None:
-        """Publish what waits and disconnect, at the latest after ``within_s``."""
+        """Publish what waits and disconnect, at the latest after ``within_s``. What still arrives the broker keeps."""
+        self._closing = True
+        self._read_or_not()
         self._all_acknowledged.clear()
         if self.connected and self._wire.unacknowledged:
             with suppress(TimeoutError):
@@ -158,6 +161,8 @@ class Link:
         self._read_or_not()
 
     def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int) -> None:
+        if self._closing:
+            return
         self._deliver_to(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid)))
 
     # --- callbacks and the loop's readers and writers ---
@@ -169,6 +174,7 @@ class Link:
             return
         self._wire.subscribe([(name, 1) for name in self._filters])
         self._accepted.set()
+        self._read_or_not()
         self._wire.resend_unacknowledged()
         self._on_state(True, str(self._broker))
 
@@ -189,10 +195,11 @@ class Link:
         self._read_or_not()
 
     def _read_or_not(self) -> None:
-        """Read unless held back; but with a full window read all the same, or no acknowledgement could open it."""
+        """Read unless held back; but read acknowledgements while the window is full and while closing."""
         if self._socket is None:
             return
-        if self._held_back and self._window_open.is_set() and self.connected:
+        needs_acknowledgements = self._closing or not self._window_open.is_set()
+        if self._held_back and self.connected and not needs_acknowledgements:
             self._loop.remove_reader(self._socket)
         else:
             self._loop.add_reader(self._socket, self._readable)

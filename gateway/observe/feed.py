@@ -17,6 +17,8 @@ AWAIT_FINAL_MS = 15_000
 """How long an ended session waits for its chip's final report."""
 MOST_SESSIONS = 200_000
 """A bound for chips that invent session ids; the least recent is folded out first."""
+REMEMBERED_ENDS = 10_000
+"""Ended sessions whose last report may come once more (QoS 1), or whose chip was offline and has a later one."""
 
 
 class _Running(Struct):
@@ -34,6 +36,7 @@ class UsageFold:
     def __init__(self, observe: Observer) -> None:
         self._observe = observe
         self._running: OrderedDict[str, _Running] = OrderedDict()
+        self._ended: OrderedDict[str, _Running] = OrderedDict()
         self._now: Millis = 0
 
     def __call__(self, event: Observed) -> None:
@@ -43,13 +46,15 @@ class UsageFold:
             self._running[event.session_id].end_by = self._now + AWAIT_FINAL_MS
 
     def _take(self, event: UsageTaken) -> None:
-        running = self._running.get(event.usage.session_id)
+        session_id = event.usage.session_id
+        running = self._running.get(session_id) or self._ended.get(session_id)
         if running is None:
-            new = _Running(event.machine_id, event.division, event.usage, self._now)
-            self._running[event.usage.session_id] = new
+            self._running[session_id] = _Running(event.machine_id, event.division, event.usage, self._now)
         elif event.usage.seq > running.latest.seq and event.machine_id == running.machine_id:
             running.latest = event.usage
-            self._running.move_to_end(event.usage.session_id)
+            self._ended.pop(session_id, None)
+            self._running[session_id] = running
+            self._running.move_to_end(session_id)
 
     def due(self, now: Millis) -> list[Outbound]:
         """Messages for the feed; ``now`` is the wall clock."""
@@ -75,7 +80,9 @@ class UsageFold:
         )
         running.folded, running.folded_at = latest, now
         if final:
-            del self._running[session_id]
+            self._ended[session_id] = self._running.pop(session_id)
+            if len(self._ended) > REMEMBERED_ENDS:
+                self._ended.popitem(last=False)
         message = FeedUsage(
             arc_s=latest.arc_s,
             arcs=latest.arcs,

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.observe import events
 
-_PERSONAL = re.compile(r"(?<![0-9])[0-9]{6}(?:18|19|20)[0-9]{9}[0-9Xx](?![0-9])|(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
+_PERSONAL = re.compile(r"(?<![0-9])(?:[0-9]{6}(?:18|19|20)[0-9]{9}[0-9Xx]|(?:86)?1[3-9][0-9]{9})(?![0-9])")
 """ID numbers (GB 11643) and mobile phone numbers, wherever a text carries them."""
 STRUCK_OUT = "***"
 
@@ -26,7 +26,16 @@ def strike_out(text: str) -> str:
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """INVARIANT: no log line carries an ID number or a phone number, whatever was put into it."""
-    return {key: strike_out(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {strike_out(key): _struck_out(value) for key, value in event.items()}
+
+
+def _struck_out(value: Any) -> Any:
+    """``value`` in a form that JSON has, however deep its texts lie."""
+    if isinstance(value, dict):
+        return {strike_out(str(key)): _struck_out(held) for key, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_struck_out(held) for held in value]
+    return value if value is None or isinstance(value, bool | int | float) else strike_out(str(value))
 
 
 def configure(level: str, stream: TextIO = sys.stderr) -> None:

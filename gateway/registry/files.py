@@ -83,9 +83,12 @@ def open_sheet(path: Path, advance: Advance = lambda *_: None) -> Iterator[Sheet
             start = file.read(8)
             file.seek(0)
             if start.startswith(b"PK\x03\x04"):
-                yield _xlsx_sheet(path, file, advance)
-            else:
-                yield _csv_sheet(path, file, start, advance)
+                yield _sheet(path, _checked(path, _xlsx_lines(path, file, advance)))
+                return
+            encoding = _encoding(path, file, start)
+            file.seek(0)
+            with io.TextIOWrapper(file, encoding, newline="") as text:
+                yield _sheet(path, _csv_lines(file, text, advance))
     except OSError as error:
         raise RegistryFileError(f"{path}: {error.strerror or error}") from error
 
@@ -114,16 +117,6 @@ def _sheet(path: Path, lines: Iterator[Line]) -> Sheet:
 # --- CSV --------------------------------------------------------------------------------------------------------
 
 
-def _csv_sheet(path: Path, file: io.BufferedReader, start: bytes, advance: Advance) -> Sheet:
-    encoding = _encoding(path, file, start)
-    file.seek(0)
-    text = io.TextIOWrapper(file, encoding, newline="")
-    first = next((line for line in text if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign), [])))
-    text.seek(0)
-    return _sheet(path, _csv_lines(file, text, delimiter, advance))
-
-
 def _encoding(path: Path, file: IO[bytes], start: bytes) -> str:
     if start.startswith(b"\xd0\xcf\x11\xe0"):
         raise RegistryFileError(f"{path}: is an old Excel file (.xls); save it as .xlsx or as CSV UTF-8")
@@ -147,9 +140,16 @@ def _decodes(file: IO[bytes], encoding: str) -> bool:
     return True
 
 
-def _csv_lines(file: IO[bytes], text: io.TextIOWrapper, delimiter: str, advance: Advance) -> Iterator[Line]:
+def _delimiter(text: io.TextIOWrapper) -> str:
+    """The sign that cuts the first line into the most cells."""
+    first = next((line for line in text if line.strip()), "")
+    text.seek(0)
+    return max(_DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign), [])))
+
+
+def _csv_lines(file: IO[bytes], text: io.TextIOWrapper, advance: Advance) -> Iterator[Line]:
     size = os.fstat(file.fileno()).st_size
-    reader = csv.reader(text, delimiter=delimiter)
+    reader = csv.reader(text, delimiter=_delimiter(text))
     while True:
         number = reader.line_num + 1
         try:
@@ -164,10 +164,6 @@ def _csv_lines(file: IO[bytes], text: io.TextIOWrapper, delimiter: str, advance:
 
 
 # --- XLSX -------------------------------------------------------------------------------------------------------
-
-
-def _xlsx_sheet(path: Path, file: IO[bytes], advance: Advance) -> Sheet:
-    return _sheet(path, _checked(path, _xlsx_lines(path, file, advance)))
 
 
 def _checked(path: Path, lines: Iterator[Line]) -> Iterator[Line]:

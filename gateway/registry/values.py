@@ -28,7 +28,10 @@ _SERIAL = re.compile(r"\d{5}")
 _SERIAL_EPOCH = date(1899, 12, 30)
 """Day 0 of Excel's 1900 date system, as it counts from March 1900 on."""
 _ROUNDED = re.compile(r"\d(\.\d+)?[Ee]\+\d+")
-_PERSONAL = re.compile(r"\d{6}(?:19|20)\d{9}[\dXx]|(?<!\d)(?:\d{15}|1\d{10})(?!\d)")
+_PERSONAL = re.compile(r"\d{6}(?:19|20)\d{9}[\dXx]|(?<!\d)1\d{10}(?!\d)")
+"""An ID number or mobile number."""
+_HIDDEN = re.compile(r"\d{11,}[Xx]?|(?<!\d)\d{3}[ -]\d{4}[ -]\d{4}(?!\d)")
+"""What might be one, damaged or in the wrong column. It hides some firms' codes too: file and line tell which."""
 SHOWN_AT_MOST = 60
 """Characters of a cell that a message repeats."""
 DATES_REMEMBERED = 100_000
@@ -228,6 +231,6 @@ def shown(raw: str, *, personal: bool) -> str:
     if personal:
         hidden = mask(half_width(raw)[-SHOWN_AT_MOST:])
     else:
-        hidden = _PERSONAL.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", raw))
+        hidden = _HIDDEN.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", raw))
         hidden = hidden if len(hidden) <= SHOWN_AT_MOST else hidden[:SHOWN_AT_MOST] + "…"
     return hidden if hidden.isprintable() else ascii(hidden)[1:-1]

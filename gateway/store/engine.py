@@ -5,6 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -36,8 +37,10 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
         if migrate:
             upgrade(engine)
         return engine
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise DatabaseUnavailable(f"--database {url!r}: {error}; use for example {DEFAULT_URL}") from error
+    except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # the URL may hold a password: never repeat it
+        raise DatabaseUnavailable(f"--database: {error}; use for example {DEFAULT_URL}") from error
+    except CommandError as error:
+        raise DatabaseUnavailable(f"--database: {error}; use the version of WeldGate that it was made with") from error
     except (sa.exc.DBAPIError, OSError) as error:
         reason = getattr(error, "orig", error)
         raise DatabaseUnavailable(

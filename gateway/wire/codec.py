@@ -1,5 +1,6 @@
 """Payload bytes to structs and back. Junk never passes: it becomes a MalformedMessage that names the field."""
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +38,8 @@ _DECODERS: dict[ChipTopic, msgspec.json.Decoder[Any]] = {
 }
 _remains = msgspec.json.Decoder(_Remains)
 _encoder = msgspec.json.Encoder(order="sorted")
+_quoted_value = re.compile(r"(?<=^Invalid enum value) .*(?= - at )", re.DOTALL)
+"""The one complaint of the decoder that repeats what was sent."""
 
 
 def decode(kind: ChipTopic, payload: bytes) -> ChipMessage:
@@ -44,9 +47,10 @@ def decode(kind: ChipTopic, payload: bytes) -> ChipMessage:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise MalformedMessage(f"payload: {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are allowed")
     try:
+        payload.decode()  # the decoder passes over fields that it does not know, whatever their bytes
         message: ChipMessage = _DECODERS[kind].decode(payload)
     except msgspec.ValidationError as error:
-        raise MalformedMessage(str(error)) from error
+        raise MalformedMessage(_quoted_value.sub("", str(error))) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MalformedMessage(f"payload: not a JSON object in UTF-8 ({type(error).__name__})") from error
     return message
@@ -63,7 +67,8 @@ def request_id_of(payload: bytes) -> str | None:
 
 
 def encode(message: Struct) -> bytes:
-    """Canonical JSON (RFC 8785: keys sorted, no white space)."""
+    """Canonical JSON: keys sorted, no white space. All that is stored holds no fractions and is RFC 8785 in full; the
+    fractions of the feed keep their point (12.0, where its section 3.2.2.3 has 12)."""
     return _encoder.encode(message)
 
 

@@ -12,6 +12,7 @@ CHIP_FILTERS = tuple(f"{ROOT}/+/{kind}" for kind in CHIP_TOPICS)
 UNKNOWN_DIVISION = "000000"
 """Stands for the division of a machine that is not registered."""
 
+_BEFORE_MACHINE = f"{ROOT}/"
 _machine_id = re.compile(MACHINE_ID).match
 
 
@@ -24,7 +25,7 @@ def chip_topic(topic: str) -> tuple[str, ChipTopic] | None:
     True
     """
     parts = topic.split("/")
-    if len(parts) != 4 or topic[: len(ROOT)] != ROOT or not _machine_id(parts[2]):
+    if len(parts) != 4 or not topic.startswith(_BEFORE_MACHINE) or not _machine_id(parts[2]):
         return None
     for kind in CHIP_TOPICS:
         if parts[3] == kind:

@@ -15,7 +15,7 @@ from tests.bench.stage import Responder, all_responders
 
 DEVICE_COUNTS = (1, 64, 512)
 ROUNDS, WINDOW_S, WARM_UP_S = 5, 5.0, 2.0
-TABLE_WIDTH = 110
+TABLE_WIDTH = 120
 """Columns of text; a narrower terminal wraps."""
 QUICK_ROUNDS, QUICK_WINDOW_S, QUICK_WARM_UP_S = 1, 0.4, 0.2
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tests.bench.figures import SHARES, Profile
 
@@ -15,7 +16,7 @@ _COLOURS = {"gateway": "#e8762d", "echo": "#3f8cff"}
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "weldgate"} | dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK
 )
-_SIZE_INCHES = (10.0, 3.6)
+_SIZE_INCHES = (10.0, 4.2)
 
 
 def draw(profile: Profile, path: Path) -> None:
@@ -37,7 +38,10 @@ def _panel(axes: Axes, profile: Profile, devices: int) -> None:
             middle = sorted(leg.rounds, key=lambda one: one.p50_ms)[len(leg.rounds) // 2]
             axes.plot(middle.curve_ms, [share * 100 for share in SHARES], color=colour, linewidth=2, label=label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(f"{devices} device{'s' if devices > 1 else ''}")
     axes.set_xlabel("latency, ms")
     axes.grid(visible=True, color=_INK, alpha=0.25)
-    axes.legend(frameon=False, loc="lower right", labelcolor=_INK)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), labelcolor=_INK)

@@ -40,7 +40,8 @@ def machine() -> Machine:
     cpu = next(models, platform.machine()).rpartition(":")[2].strip()
     said = subprocess.run([mosquitto_binary() or "mosquitto", "-h"], capture_output=True, text=True, check=False).stdout
     mosquitto = said.partition("\n")[0].rpartition(" ")[2]
-    return Machine(cpu, os.cpu_count() or 0, platform.release(), platform.python_version(), mosquitto)
+    kernel = ".".join(platform.release().split(".")[:2])
+    return Machine(cpu, os.cpu_count() or 0, kernel, platform.python_version(), mosquitto)
 
 
 def show(profile: Profile, console: Console) -> None:

@@ -15,17 +15,26 @@ from simulator.link import Broker, BrokerUrlError, parse_broker
 from simulator.registry import load
 from simulator.report import Report
 from simulator.scenario import SCENARIOS, Act, Planner
+from tests.simulator.bench import KEY
 from tests.simulator.county import write_county
 from tests.simulator.responder import Responder, Vice
 from tests.support.brokers import Mosquitto, free_port, mosquitto_binary
 
 MACHINES = 30
+JWKS: dict[str, object] = {"keys": [KEY.as_dict(private=False)]}
 needs_mosquitto = pytest.mark.skipif(mosquitto_binary() is None, reason="mosquitto is not installed")
 
 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_county(tmp_path_factory.mktemp("county"), firms=20)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People who do not wait 30 s for an answer that never comes."""
+    monkeypatch.setattr("simulator.stage.ANSWER_WITHIN_S", 2.0)
+    monkeypatch.setattr("simulator.fleet.DRAIN_S", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +45,19 @@ def mosquitto() -> Iterator[Mosquitto]:
 
 
 async def played(
-    broker: Mosquitto, county: Path, vice: Vice | None = None, *, for_s: float = 6, rate: float = 15
+    broker: Mosquitto, county: Path, vice: Vice | None = None, *, for_s: float = 3, rate: float = 25
 ) -> Report:
     registry, address = load(county), Broker("127.0.0.1", broker.port)
     responder = Responder(address, registry, vice).start()
     try:
         options = FleetOptions(
-            broker=address, registry=registry, jwks=responder.jwks, machines=MACHINES, for_s=for_s, rate=rate
+            broker=address,
+            registry=registry,
+            jwks=responder.jwks,
+            machines=MACHINES,
+            for_s=for_s,
+            rate=rate,
+            repeat_every_s=1,
         )
         return await Fleet(options).run()
     finally:
@@ -53,7 +68,7 @@ async def played(
 async def test_an_honest_gateway_has_no_mismatch_and_every_request_an_answer(
     mosquitto: Mosquitto, county: Path
 ) -> None:
-    report = await played(mosquitto, county, for_s=8)
+    report = await played(mosquitto, county, for_s=6)
     assert report.mismatch_details == []
     assert (report.unanswered, report.foreign) == (0, 0)
     assert report.requests == report.decisions == report.allowed + report.denied > 50
@@ -72,17 +87,17 @@ VICES: tuple[tuple[Vice, str], ...] = (
 
 
 @needs_mosquitto
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("vice", "check"), VICES)
 async def test_a_vice_is_noticed(mosquitto: Mosquitto, county: Path, vice: Vice, check: str) -> None:
-    report = await played(mosquitto, county, vice, for_s=5, rate=20)
+    report = await played(mosquitto, county, vice)
     assert any(mismatch.check.startswith(check) for mismatch in report.mismatch_details)
 
 
 @needs_mosquitto
-async def test_a_silent_gateway_is_noticed(mosquitto: Mosquitto, county: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.stage.ANSWER_WITHIN_S", 1.0)
-    monkeypatch.setattr("simulator.fleet.DRAIN_S", 1.0)
-    report = await played(mosquitto, county, "silent", for_s=2)
+@pytest.mark.usefixtures("impatient")
+async def test_a_silent_gateway_is_noticed(mosquitto: Mosquitto, county: Path) -> None:
+    report = await played(mosquitto, county, "silent", for_s=1)
     assert report.decisions == 0
     assert {mismatch.check for mismatch in report.mismatch_details} == {ANSWERED}
     assert report.unanswered == report.mismatches > 0
@@ -116,9 +131,10 @@ WRONG_OPTIONS = (
     ({"--broker": "http://x"}, "--broker: needs the form mqtt://"),
     ({"--broker": f"mqtt://127.0.0.1:{free_port()}"}, "--broker: cannot reach 127.0.0.1"),
     ({"--for": "soon"}, "--for soon: not a duration"),
-    ({"--scenario": "party"}, "--scenario party: not known; use one of mixed-faults"),
+    ({"--scenario": "party"}, "--scenario party: not known; use one of morning-rush"),
     ({"--registry": "/nowhere"}, "--registry needs enterprises"),
     ({"--jwks": "/nowhere"}, "make it with: weldgate keys public"),
+    ({"--jwks": __file__}, "not a JWK Set in JSON"),
     ({"--machines": "100000"}, "ask for fewer"),
 )
 
@@ -128,8 +144,8 @@ def test_a_wrong_option_is_named_with_its_value_and_remedy(
     county: Path, tmp_path: Path, wrong: dict[str, str], says: str
 ) -> None:
     jwks = tmp_path / "jwks.json"
-    jwks.write_text('{"keys": [{"kty": "EC", "crv": "P-256", "x": "a", "y": "b"}]}')
-    options = {"--registry": str(county), "--jwks": str(jwks), "--broker": "mqtt://127.0.0.1:1"} | wrong
+    jwks.write_bytes(msgspec.json.encode(JWKS))
+    options = {"--registry": str(county), "--jwks": str(jwks), "--machines": "5"} | wrong
     result = CliRunner().invoke(app, ["run", *(word for pair in options.items() for word in pair)])
     assert result.exit_code == 2
     assert says in result.output
@@ -149,7 +165,7 @@ def planned(county: Path, seed: int) -> list[Act]:
 
     scenario = SCENARIOS["mixed-faults"]
     cast = choose(load(county), MACHINES, seed, date(2026, 6, 15), faulty=True)
-    return list(Planner(cast, scenario, seed).acts(20.0, 30.0))
+    return list(Planner(cast, scenario, seed).acts(5.0, 200.0))
 
 
 def test_the_same_seed_plays_the_same_acts_and_every_kind_comes_up(county: Path) -> None:
@@ -160,6 +176,12 @@ def test_the_same_seed_plays_the_same_acts_and_every_kind_comes_up(county: Path)
 
 
 async def test_an_unreachable_broker_is_told_once(county: Path) -> None:
-    options = FleetOptions(broker=Broker("127.0.0.1", 1), registry=load(county), jwks={"keys": []}, machines=1)
+    options = FleetOptions(broker=Broker("127.0.0.1", 1), registry=load(county), jwks=JWKS, machines=1)
     with pytest.raises(FleetError, match="start the broker or correct the address"):
         await Fleet(options).run()
+
+
+def test_keys_that_cannot_be_used_are_named(county: Path) -> None:
+    options = FleetOptions(broker=Broker("127.0.0.1", 1), registry=load(county), jwks={"keys": []}, machines=1)
+    with pytest.raises(FleetError, match="--jwks: no usable key"):
+        Fleet(options)

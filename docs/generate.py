@@ -1,0 +1,679 @@
+"""Rewrites the generated parts of the documents from the code; ``--check`` tells what has drifted, exit code 1.
+
+A generated part stands between ``<!-- generated:NAME -->`` and ``<!-- /generated -->``; NAME is a key of BLOCKS.
+"""
+
+import inspect
+import json
+import re
+import sys
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+from msgspec import Struct
+from msgspec import inspect as types
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+import gateway.cli
+import simulator.cli
+from gateway.core import model, policy, session
+from gateway.core.reasons import FIXED_CODES, REASONS, Reason
+from gateway.core.rules import CERTIFICATE_RULES, RULES
+from gateway.observe.metrics import Metrics
+from gateway.registry.columns import KINDS, Column
+from gateway.settings import Settings
+from gateway.wire import messages, topics
+from gateway.wire.codec import MAX_PAYLOAD_BYTES, encode, wire_reasons
+from gateway.wire.tokens import ALGORITHM, ISSUER, Grant
+from simulator import scenario
+from simulator.arms import LOCK_ARMS, QUESTION_ARMS, LockArm, QuestionArm
+
+DOCS = Path(__file__).resolve().parent
+VECTOR = DOCS / "vectors" / "grant.json"
+_BLOCK = re.compile(r"(<!-- generated:([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+_PRINTABLE = {"<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " "}
+
+
+class DriftError(Exception):
+    """A document and the code cannot be brought together; the message says where."""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def text(value: str) -> str:
+    """Free text for a cell of a table."""
+    return "".join(_PRINTABLE.get(character, character) for character in value)
+
+
+def code(value: object) -> str:
+    """A literal for a cell; nothing for None."""
+    return "" if value is None else "`" + str(value).replace("|", "\\|") + "`"
+
+
+def fenced(language: str, content: str) -> str:
+    return f"```{language}\n{content}\n```"
+
+
+# --- settings, metrics, commands --------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        shown = "" if default is PydanticUndefined or default is None else code(default)
+        option = "--" + name.replace("_", "-")
+        rows.append([code(name), code(f"WELDGATE_{name.upper()}"), code(option), shown, text(str(field.description))])
+    return table(["setting", "environment", "option of `serve`", "default", "meaning"], rows)
+
+
+def _own_metrics() -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, labels and help of each metric that is WeldGate's own."""
+    metrics = Metrics("0")
+    labels = {m._name: m._labelnames for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)}
+    for family in metrics.registry.collect():
+        if family.name.startswith("weldgate_"):
+            names = labels.get(family.name) or tuple(family.samples[0].labels if family.type == "gauge" else ())
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            yield name, family.type, " ".join(code(label) for label in names), family.documentation
+
+
+def metrics() -> str:
+    rows = [[code(name), kind, labels, text(about)] for name, kind, labels, about in _own_metrics()]
+    return table(["metric", "type", "labels", "meaning"], rows)
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Each command that does something, with its full name."""
+    if getattr(command, "commands", None):
+        for name, inner in command.commands.items():
+            yield from _commands(inner, f"{path} {name}")
+    else:
+        yield path, command
+
+
+def commands() -> str:
+    parts = []
+    for name, app in (("weldgate", gateway.cli.app), ("weldsim", simulator.cli.app)):
+        for path, command in _commands(typer.main.get_command(app), name):
+            rows = [_parameter(parameter) for parameter in command.params]
+            about = " ".join((command.help or "").split())
+            parts.append(f"## `{path}`\n\n{text(about)}")
+            if rows:
+                parts[-1] += "\n\n" + table(["parameter", "takes", "default", "meaning"], rows)
+    return "\n\n".join(parts)
+
+
+def _parameter(parameter: Any) -> list[str]:
+    name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.upper()
+    default = getattr(parameter.default, "value", parameter.default)
+    shown = "required" if parameter.required else "" if default in (None, False) else code(default)
+    if isinstance(parameter.envvar, str):
+        shown += f", or {code(parameter.envvar)}"
+    return [code(name), _taken(parameter.type_descriptor.annotation), shown, text(parameter.help or "")]
+
+
+def _taken(annotation: Any) -> str:
+    """What a parameter takes; nothing for a switch."""
+    if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
+        return " ".join(code(choice) for choice in annotation)
+    return {bool: "", str: "text", int: "integer", float: "number", Path: "path", datetime: "day"}.get(annotation, "paths")
+
+
+# --- policy and reasons -----------------------------------------------------------------------------------------
+
+_POLICY_MEANINGS = {
+    "version": "The policy's own name, for people; its SHA-256 is what the records hold.",
+    "rules.<code>": "How one rule is applied: `enforce`, `warn` or `off`.",
+    "grace.<code>": "Days after the last valid day on which the rule only warns.",
+    "lease.lease_s": "How long a grant keeps the relay closed, seconds.",
+    "lease.start_by_s": "How long a chip may take to accept a grant, seconds.",
+    "lease.idle_lock_s": "Idle time after which a chip locks, seconds. Recorded with the policy; not yet sent to chips.",
+    "lease.drain_deadline_s": "How long an arc may go on after a lock, seconds. Recorded with the policy; not yet sent.",
+    "requests.max_age_s": "A request whose `at` is further from the gateway's clock is stale, seconds.",
+    "requests.answer_within_s": "A request that waited longer inside the gateway is refused as `overloaded`, seconds.",
+    "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",
+    "credentials.kinds": "Which kinds of credential are accepted.",
+    "hours.from": "First minute of the permitted hours, county time; later than `until` spans midnight.",
+    "hours.until": "End of the permitted hours.",
+    "age.min_years": "Youngest permitted age, completed years.",
+    "age.max_years": "Oldest permitted age, completed years.",
+    "observe.enabled": "Observe mode: only the fixed reasons refuse; every would-be refusal is recorded.",
+    "division.<six digits>.…": "Overrides for one division: `rules`, `grace`, `observe`.",
+    "enterprise.<credit code>.…": "Overrides for one enterprise: `rules`, `grace`, `observe`.",
+}
+
+
+def policy_keys() -> str:
+    rows, left = [], dict(_POLICY_MEANINGS)
+    for key, kind, default in _policy_fields():
+        if key not in left:
+            raise DriftError(f"docs/generate.py: _POLICY_MEANINGS lacks {key}")
+        rows.append([code(key), kind, code(default), text(left.pop(key))])
+    if left:
+        raise DriftError(f"docs/generate.py: _POLICY_MEANINGS knows {', '.join(left)}, which the policy does not have")
+    return table(["key", "values", "default", "meaning"], rows)
+
+
+def _policy_fields() -> Iterator[tuple[str, str, str | None]]:
+    maps = {"rules": "<code>", "grace": "<code>", "division": "<six digits>.…", "enterprise": "<credit code>.…"}
+    whole = policy.Policy()
+    for outer in _fields(policy.Policy):
+        value = getattr(whole, outer.name)
+        if outer.name in maps:
+            kind = {"rules": "mode", "grace": f"0 to {policy.MAX_GRACE_DAYS}"}.get(outer.name, "tables")
+            default = {"rules": "see below", "grace": "0"}.get(outer.name)
+            yield f"{outer.name}.{maps[outer.name]}", kind, default
+        elif isinstance(value, Struct):
+            for inner in _fields(type(value)):
+                yield f"{outer.name}.{inner.encode_name}", described(inner.type), _toml(getattr(value, inner.name))
+        else:
+            yield outer.encode_name, described(outer.type), _toml(value)
+
+
+def _toml(value: object) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _fields(struct: type) -> tuple[types.Field, ...]:
+    info = types.type_info(struct)
+    if not isinstance(info, types.StructType):
+        raise DriftError(f"{struct.__name__} is no struct")
+    return info.fields
+
+
+def _rule_codes() -> set[str]:
+    """Every code that a rule gives."""
+    return {rule.code for group in RULES for rule in group.rules} | {rule.code for rule in CERTIFICATE_RULES}
+
+
+def policy_rules() -> str:
+    modes = policy.Rulebook(policy.Policy()).holds(None, None).modes
+    rows, checked = [], _rule_codes()
+    for name in (name for name in REASONS if name in checked):
+        notes = ["fixed: always refuses"] if name in FIXED_CODES else []
+        notes += ["grace"] if name in policy.GRACE_CODES else []
+        rows.append([f"[{code(name)}](reasons.md#{name})", code(modes[name]), ", ".join(notes)])
+    return table(["rule", "default", ""], rows)
+
+
+def reasons_overview() -> str:
+    checked = _rule_codes() | {"internal_error"}
+    rows = [
+        [
+            f"[{code(name)}](#{name})",
+            text(reason.message_zh),
+            ", ".join(reason.resolvers),
+            reason.override,
+            "yes" if reason.fixed else "",
+            "yes" if name in checked else "reserved",
+        ]
+        for name, reason in REASONS.items()
+    ]
+    return table(["code", "说明", "resolved by", "override", "fixed", "given"], rows)
+
+
+def reasons() -> str:
+    return "\n\n".join(_reason(reason) for reason in REASONS.values())
+
+
+def _reason(reason: Reason) -> str:
+    lines = [
+        f"### {reason.code}",
+        "",
+        f"- 说明：{reason.message_zh}",
+        f"- 办法：{reason.remedy_zh}",
+        f"- Message: {reason.message_en}",
+        f"- Remedy: {reason.remedy_en}",
+        f"- Resolved by: {', '.join(reason.resolvers)}. Override on site: {reason.override}.",
+    ]
+    if reason.fixed:
+        lines.append("- Fixed: refuses in every policy and in observe mode.")
+    if reason.law:
+        lines.append(f"- 法规 law: {reason.law}")
+    return "\n".join(lines)
+
+
+_NEEDS = {
+    "<lambda>": "always",
+    "_knows_machine": "the machine is registered",
+    "_readable": "the machine is registered and the scanned text can be read",
+    "_knows_who": "the machine is registered and the text names somebody",
+    "_knows_operator": "the machine is registered and the person is in the operators' registry",
+    "_knows_employer": "the machine, its firm and the person are known",
+}
+
+
+def rules() -> str:
+    rows: list[list[str]] = []
+    for group in RULES:
+        needs = group.needs.__name__
+        if needs not in _NEEDS:
+            raise DriftError(f"docs/generate.py: _NEEDS has no words for {needs}")
+        rows += [[str(len(rows) + n), _linked(rule.code), _NEEDS[needs]] for n, rule in enumerate(group.rules, 1)]
+    return table(["", "check", "carried out when"], rows)
+
+
+def certificate_rules() -> str:
+    return table(["", "check"], [[str(n), _linked(rule.code)] for n, rule in enumerate(CERTIFICATE_RULES, 1)])
+
+
+def _linked(name: str) -> str:
+    return f"[{code(name)}](reasons.md#{name})"
+
+
+# --- sessions and chips -----------------------------------------------------------------------------------------
+
+_ARM = re.compile(r'^    \("(\w+)", "(\w+)"\): "(\w+)",(?:  # (.*))?$', re.MULTILINE)
+
+
+def session_diagram() -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, step), after in session.TABLE.items():
+        if state != after:
+            arrows.setdefault((state, after), []).append(step)
+    lines = ["stateDiagram-v2", "    [*] --> granted: allow"]
+    lines += [f"    {state} --> {after}: {', '.join(steps)}" for (state, after), steps in arrows.items()]
+    return fenced("mermaid", "\n".join([*lines, "    ended --> [*]"]))
+
+
+def session_table() -> str:
+    why = {(state, step): about for state, step, _, about in _ARM.findall(inspect.getsource(session))}
+    rows = []
+    for (state, step), after in session.TABLE.items():
+        if state == "ended":
+            continue
+        if not why.get((state, step)):
+            raise DriftError(f"gateway/core/session.py: ({state}, {step}) has no words")
+        rows.append([code(state), code(step), code(after), text(why[state, step])])
+    rows.append([code("ended"), "any", code("ended"), "late news changes nothing"])
+    return table(["state", "step", "next state", "why"], rows)
+
+
+def lock_diagram() -> str:
+    return _chip_diagram("OFF", LOCK_ARMS)
+
+
+def lock_table() -> str:
+    return _chip_table(LOCK_ARMS)
+
+
+def question_table() -> str:
+    return _chip_table(QUESTION_ARMS)
+
+
+def _chip_diagram(start: str, arms: Any) -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, cue), arm in arms.items():
+        if state is not arm.to:
+            arrows.setdefault((state.name, arm.to.name), []).append(cue.name.lower())
+    lines = ["stateDiagram-v2", f"    [*] --> {start}"]
+    lines += [f"    {state} --> {after}: {', '.join(cues)}" for (state, after), cues in arrows.items()]
+    return fenced("mermaid", "\n".join(lines))
+
+
+def _chip_table(arms: Any) -> str:
+    def row(state: Any, cue: Any, arm: LockArm | QuestionArm) -> list[str]:
+        return [code(state.name), code(cue.name.lower()), code(arm.to.name), text(arm.why)]
+
+    return table(["state", "cue", "next state", "why"], (row(state, cue, arm) for (state, cue), arm in arms.items()))
+
+
+_ACT = re.compile(r'^    "(\w+)",(?:  # (.*))?$', re.MULTILINE)
+_PLAIN_ACTS = {
+    "unknown_badge": "a badge that names nobody",
+    "unreadable_badge": "a text that can be no badge",
+    "power_cycle": "the mains fail in mid-session",
+}
+
+
+def scenarios() -> str:
+    names = list(scenario.SCENARIOS)
+    rows = []
+    for kind, about in _ACT.findall(inspect.getsource(scenario)):
+        weights = [f"{scenario.SCENARIOS[name].weights.get(kind, '')}" for name in names]
+        rows.append([code(kind), text(about or _PLAIN_ACTS[kind]), *weights])
+    return table(["act", "what happens", *(code(name) for name in names)], rows)
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------
+
+_MEANINGS: dict[type, dict[str, str]] = {
+    model.Request: {
+        "request_id": "Made by the chip, new for each scan; repeated unchanged until answered.",
+        "credential": "The scanned text. 1 to 256 printable characters make a badge; anything else is refused by name.",
+        "challenge": "The chip's current challenge; the grant repeats it.",
+        "method": "How it was read.",
+        "at": "When, by the chip's wall clock; null where it has none.",
+    },
+    model.Usage: {
+        "session_id": "From the decision.",
+        "seq": "Rises within the session; an older report never replaces a newer one.",
+        "at": "When, by the chip's wall clock.",
+        "relay": "Where the relay stands.",
+        "enabled_s": "Seconds with the relay closed since the session began.",
+        "arc_s": "Seconds with welding current.",
+        "idle_s": "Seconds closed without current.",
+        "arcs": "Arcs struck.",
+        "energy_wh": "Energy, watt-hours.",
+        "current_a": "Latest welding current, ampere.",
+        "voltage_v": "Latest arc voltage, volt.",
+        "final": "True once, in the last report of the session.",
+    },
+    model.Event: {
+        "event_id": "Made by the chip, unique per machine; a repeat changes nothing.",
+        "seq": "Counts the chip's events and is never reset: a gap is lost evidence.",
+        "kind": "What happened.",
+        "at": "When, by the chip's wall clock.",
+        "session_id": "The session concerned.",
+        "reason": "Why; of a `locked` it becomes the end reason of the session (64 characters of it).",
+        "detail": "Anything more; recorded as sent. Never put personal numbers here.",
+    },
+    model.Status: {
+        "online": "The last will carries `false` and nothing else.",
+        "challenge": "The current challenge.",
+        "chip": "Serial of the lock chip; compared with the registered one.",
+        "firmware": "Version of the chip's software.",
+        "relay": "Where the relay stands.",
+        "session_id": "The running session.",
+        "at": "When, by the chip's wall clock.",
+    },
+    messages.DecisionMessage: {
+        "at": "When it was decided, Unix milliseconds.",
+        "grant": "The signed grant; null on deny.",
+        "outcome": "The decision.",
+        "reasons": "Every reason that refuses; empty on allow.",
+        "request_id": "The request answered.",
+        "session_id": "The session opened; null on deny.",
+    },
+    messages.WireReason: {
+        "code": "Stable code, see [reasons](reasons.md).",
+        "message": "What is wrong: Chinese, then English after a space.",
+        "remedy": "What to do about it, in the same form.",
+        "resolver": "Who can resolve it first.",
+    },
+    Grant: {
+        "aud": "The machine.",
+        "cha": "The challenge of the request.",
+        "exp": "Start-by: seconds since 1970, at most 30 after `iat`.",
+        "iat": "When it was issued, seconds since 1970.",
+        "jti": "The request id.",
+        "lease_s": "How long the relay may stay closed, from acceptance by the chip's monotonic clock.",
+        "sid": "The session id.",
+        "iss": "The issuer.",
+        "n": "0; a command within the session counts on from here.",
+    },
+    messages.FeedDecision: {
+        "at": "When it was decided, Unix milliseconds.",
+        "division": "Division of the machine, `000000` where it is not registered.",
+        "enterprise": "Credit code of the machine's firm.",
+        "machine_id": "The machine.",
+        "operator": "The person's id, masked.",
+        "outcome": "The decision.",
+        "reasons": "Codes that refused.",
+        "request_id": "The request.",
+        "warnings": "Codes that failed without refusing.",
+    },
+    messages.FeedUsage: {
+        "arc_s": "Seconds with welding current.",
+        "arcs": "Arcs struck.",
+        "at": "When it was folded, Unix milliseconds.",
+        "division": "Division of the machine.",
+        "enabled_s": "Seconds with the relay closed.",
+        "energy_wh": "Energy, watt-hours.",
+        "final": "True once, at the session's end.",
+        "idle_s": "Seconds closed without current.",
+        "machine_id": "The machine.",
+        "session_id": "The session.",
+    },
+    messages.GatewayStatus: {
+        "at": "When, Unix milliseconds; in the last will, when the gateway started.",
+        "online": "False in the last will and after an orderly stop.",
+        "registry_version": "The registry version that decisions use.",
+        "version": "The gateway's version.",
+    },
+}
+
+
+def payload(struct: type) -> Callable[[], str]:
+    """The fields of one message."""
+
+    def block() -> str:
+        left, rows = dict(_MEANINGS[struct]), []
+        for field in _fields(struct):
+            if field.encode_name not in left:
+                raise DriftError(f"docs/generate.py: _MEANINGS lacks {struct.__name__}.{field.encode_name}")
+            rows.append([code(field.encode_name), described(field.type), _presence(field), left.pop(field.encode_name)])
+        if left:
+            raise DriftError(f"docs/generate.py: _MEANINGS knows {struct.__name__}: {', '.join(left)}, which is gone")
+        return table(["field", "type", "", "meaning"], rows)
+
+    return block
+
+
+def _presence(field: types.Field) -> str:
+    if field.required:
+        return "required"
+    if field.default is msgspec.NODEFAULT:
+        return "optional"
+    return f"optional, {code(json.dumps(field.default))}"
+
+
+def described(kind: types.Type) -> str:
+    """A type in words."""
+    match kind:
+        case types.UnionType():
+            return " or ".join(described(one) for one in kind.types)
+        case types.NoneType():
+            return "null"
+        case types.BoolType():
+            return "boolean"
+        case types.IntType():
+            return "integer" + _bounds(kind.ge, kind.le)
+        case types.FloatType():
+            return "number" + _bounds(kind.ge, kind.le)
+        case types.StrType():
+            return _string(kind)
+        case types.LiteralType():
+            return " ".join(code(value) for value in kind.values)
+        case types.VarTupleType() | types.ListType():
+            return f"array of {described(kind.item_type)}"
+        case types.StructType() | types.DictType():
+            return "object"
+        case _:
+            raise DriftError(f"docs/generate.py: no words for the type {kind}")
+
+
+def _bounds(least: float | None, most: float | None) -> str:
+    if least is None or most is None:
+        return ""
+    return f", {least:g} to {'2^53 - 1' if most == 2**53 - 1 else f'{most:,.0f}'}"
+
+
+def _string(kind: types.StrType) -> str:
+    if kind.pattern:
+        return f"string {code(_readable(kind.pattern))}"
+    lengths = [str(n) for n in (kind.min_length or 0, kind.max_length) if n is not None]
+    return f"string, {' to '.join(lengths)} characters" if kind.max_length else "string"
+
+
+def _readable(pattern: str) -> str:
+    """A pattern without what only says that Python's ``$`` must not match before a line break."""
+    return pattern.replace(r"(?!\n)", "")
+
+
+def limits() -> str:
+    rows = [
+        ["payload, in both directions", f"{MAX_PAYLOAD_BYTES} bytes"],
+        ["`machine_id`", code(_readable(model.MACHINE_ID))],
+        ["ids that a chip makes", code(_readable(model.CHIP_MADE_ID))],
+        ["signature", code(ALGORITHM)],
+        ["issuer of grants", code(ISSUER)],
+    ]
+    return table(["what", "limit"], rows)
+
+
+def topic_list() -> str:
+    machine, division = "{machine_id}", "{division}"
+    to_gateway = [(topics.to_gateway(machine, kind), "chip") for kind in topics.CHIP_TOPICS]
+    feeds = [
+        (topics.feed(division, "decision"), "gateway"),
+        (topics.feed(division, "usage"), "gateway"),
+        (topics.feed(division, "alert"), "nobody yet (reserved)"),
+    ]
+    rows = [
+        *to_gateway,
+        (topics.decision(machine), "gateway"),
+        (topics.command(machine), "nobody yet (reserved)"),
+        *feeds,
+        (topics.gateway_status("{instance}"), "gateway"),
+    ]
+    retained = ("status",)
+    return table(
+        ["topic", "published by", "QoS", "retained"],
+        [[code(name), by, "1", "yes" if name.rsplit("/", 1)[1] in retained else "no"] for name, by in rows],
+    )
+
+
+_AT = 1_793_577_600_000
+
+
+def example_request() -> str:
+    request = model.Request("3f9a61c2-17", "P000123", "x8J2qTg6yXo1b0mZ", "scan", _AT)
+    return fenced("json", encode(request).decode())
+
+
+def example_deny() -> str:
+    codes = ("certificate_expired",)
+    deny = messages.DecisionMessage(_AT + 4, None, "deny", wire_reasons(codes), "3f9a61c2-17", None)
+    return fenced("json", encode(deny).decode())
+
+
+def _vector() -> dict[str, Any]:
+    vector: dict[str, Any] = json.loads(VECTOR.read_bytes())
+    return vector
+
+
+def example_allow() -> str:
+    return fenced("json", str(_vector()["payload"]))
+
+
+def example_grant() -> str:
+    header, claims, _ = json.loads(_vector()["payload"])["grant"].split(".")
+    parts = [json.dumps(json.loads(urlsafe_b64decode(part + "==")), indent=2) for part in (header, claims)]
+    return "Header:\n\n" + fenced("json", parts[0]) + "\n\nClaims:\n\n" + fenced("json", parts[1])
+
+
+def example_reports() -> str:
+    sid = "AaGYnfYEbJvPYSYqyvMW"
+    usage = model.Usage(sid, 3, _AT + 30_000, "closed", 30, 19, 11, 6, 31.5, 142.0, 24.1)
+    event = model.Event("3f9a61c2-e8", 8, "locked", _AT + 65_000, sid, "operator")
+    status = model.Status(True, "x8J2qTg6yXo1b0mZ", "C0000042", "1.4.2", "open", None, _AT)
+    kinds = (("usage", usage), ("event", event), ("status", status))
+    return "\n\n".join(f"`{kind}`:\n\n" + fenced("json", encode(message).decode()) for kind, message in kinds)
+
+
+def example_feed() -> str:
+    deny = messages.FeedDecision(
+        _AT, "330521", "91330521990000010R", "HJ-330521-00042", "P3***23", "deny", ("certificate_expired",),
+        "3f9a61c2-17", (),
+    )  # fmt: skip
+    usage = messages.FeedUsage(19, 6, _AT, "330521", 30, 31.5, False, 11, "HJ-330521-00042", "AaGYnfYEbJvPYSYqyvMW")
+    return "\n\n".join(fenced("json", encode(message).decode()) for message in (deny, usage))
+
+
+# --- registry files ---------------------------------------------------------------------------------------------
+
+
+def registry_columns() -> str:
+    parts = []
+    for kind in KINDS:
+        rows = [[code(c.name), c.chinese, "yes" if c.required else "", _choices(c)] for c in kind.columns]
+        key = ", ".join(code({into.into: into.name for into in kind.columns}[name]) for name in kind.key)
+        heading = f"### {kind.name} {kind.chinese}\n\nKey: {key}.\n\n"
+        parts.append(heading + table(["column", "中文表头", "required", "values"], rows))
+    return "\n\n".join(parts)
+
+
+def _choices(column: Column) -> str:
+    listed = ", ".join(f"{code(english)} {chinese}" for english, chinese in column.choices.items())
+    return listed + (" personal: sealed and masked" if column.personal else "")
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "metrics": metrics,
+    "commands": commands,
+    "policy-keys": policy_keys,
+    "policy-rules": policy_rules,
+    "reasons-overview": reasons_overview,
+    "reasons": reasons,
+    "rules": rules,
+    "certificate-rules": certificate_rules,
+    "session-diagram": session_diagram,
+    "session-table": session_table,
+    "lock-diagram": lock_diagram,
+    "lock-table": lock_table,
+    "question-table": question_table,
+    "scenarios": scenarios,
+    "topics": topic_list,
+    "limits": limits,
+    "request": payload(model.Request),
+    "usage": payload(model.Usage),
+    "event": payload(model.Event),
+    "status": payload(model.Status),
+    "decision": payload(messages.DecisionMessage),
+    "wire-reason": payload(messages.WireReason),
+    "grant": payload(Grant),
+    "feed-decision": payload(messages.FeedDecision),
+    "feed-usage": payload(messages.FeedUsage),
+    "gateway-status": payload(messages.GatewayStatus),
+    "example-request": example_request,
+    "example-deny": example_deny,
+    "example-allow": example_allow,
+    "example-grant": example_grant,
+    "example-reports": example_reports,
+    "example-feed": example_feed,
+    "registry-columns": registry_columns,
+}
+
+
+def regenerated(document: str) -> str:
+    """The document with its generated parts made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        if found[2] not in BLOCKS:
+            raise DriftError(f"no generated block is called {found[2]}")
+        return f"{found[1]}{BLOCKS[found[2]]()}\n{found[3]}"
+
+    return _BLOCK.sub(block, document)
+
+
+def main(arguments: list[str]) -> int:
+    drifted = []
+    for path in sorted(DOCS.rglob("*.md")):
+        old = path.read_text(encoding="utf-8")
+        new = regenerated(old)
+        if new != old:
+            drifted.append(path.relative_to(DOCS.parent))
+            if arguments != ["--check"]:
+                path.write_text(new, encoding="utf-8")
+    for path in drifted:
+        print(f"{path}: {'is not what the code says; run: python docs/generate.py' if arguments else 'rewritten'}")
+    return 1 if drifted and arguments == ["--check"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
