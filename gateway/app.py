@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ from gateway.clock import monotonic_ns, now_ms
 from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
 from gateway.errors import WeldGateError
 from gateway.gate.state import GateState
-from gateway.keys import open_keys
 from gateway.mqtt.link import Link
 from gateway.mqtt.url import parse_broker_url
 from gateway.observe.events import Hub, Observer, Recovered, RegistryLoaded, Trouble
@@ -56,7 +56,7 @@ def load_policy(path: Path | None) -> Policy:
 class Gateway:
     """One running gateway. ``stop`` drains it: no new work, what is in flight is committed and answered."""
 
-    def __init__(self, settings: Settings, observers: tuple[Observer, ...] = ()) -> None:
+    def __init__(self, settings: Settings, scribe: socket.socket, observers: tuple[Observer, ...] = ()) -> None:
         self._settings = settings
         broker = parse_broker_url(settings.broker.get_secret_value())
         policy = load_policy(settings.policy)
@@ -66,10 +66,9 @@ class Gateway:
         everyone: tuple[Observer, ...] = (self._metrics, Log(), self._fold, *observers)
         for observer in everyone:
             self._hub.add(observer)
-        keys = open_keys(settings.keys)
-        self._engine = open_engine(settings.database)
-        self._writer = Writer(self._engine)
-        self._state = GateState(Snapshot(), Rulebook(policy), keys.signer(), now_ms)
+        self._engine = open_engine(settings.database, migrate=False)
+        self._writer = Writer(scribe)
+        self._state = GateState(Snapshot(), Rulebook(policy), now_ms)
         with self._engine.connect() as connection:
             keep_policy(connection, self._state.rulebook.hash, document(policy), now_ms())
         self._link = Link(
@@ -92,21 +91,20 @@ class Gateway:
     async def run(self) -> None:
         """Serve until stopped. A task that dies ends all others and is raised from here."""
         await self._load_registry()
-        with self._writer:
-            async with self._http(), asyncio.TaskGroup() as group:
-                pipeline = group.create_task(self._pipeline.run(), name="pipeline")
-                side_tasks = [
-                    group.create_task(self._link.run(), name="broker link"),
-                    group.create_task(self._watch_registry(), name="registry watch"),
-                    group.create_task(self._watch_database(), name="database watch"),
-                    group.create_task(self._keep_time(), name="timekeeper"),
-                ]
-                await self._stop.wait()
-                await self._drain(pipeline)
-                self._link.publish([self._status(online=False)])
-                await self._link.close(DISCONNECT_WITHIN_S)
-                for task in side_tasks:
-                    task.cancel()
+        async with self._writer, self._http(), asyncio.TaskGroup() as group:
+            pipeline = group.create_task(self._pipeline.run(), name="pipeline")
+            side_tasks = [
+                group.create_task(self._link.run(), name="broker link"),
+                group.create_task(self._watch_registry(), name="registry watch"),
+                group.create_task(self._watch_database(), name="database watch"),
+                group.create_task(self._keep_time(), name="timekeeper"),
+            ]
+            await self._stop.wait()
+            await self._drain(pipeline)
+            self._link.publish([self._status(online=False)])
+            await self._link.close(DISCONNECT_WITHIN_S)
+            for task in side_tasks:
+                task.cancel()
 
     async def _drain(self, pipeline: asyncio.Task[None]) -> None:
         """Finish what is in flight. What cannot be finished in time was never acknowledged, so it comes again."""
@@ -211,9 +209,9 @@ class Gateway:
             await runner.cleanup()
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, scribe: socket.socket) -> None:
     """Run a gateway until SIGTERM or SIGINT. Raises WeldGateError with what a person can act on."""
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, scribe)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop)

@@ -1,4 +1,8 @@
-"""From arrival to answer, in batches: handle, commit, acknowledge, publish. The main path of the whole system."""
+"""From arrival to answer, in batches: handle, make durable, acknowledge, publish. The main path of the whole system.
+
+While the scribe commits one batch, the next is handled and sent after it, so that both processes stay busy. Whatever
+fails, nothing of it was acknowledged or answered: it is handled again, in order, on what the database really holds.
+"""
 
 import asyncio
 import random
@@ -6,20 +10,26 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.clock import monotonic_ns
 from gateway.errors import DatabaseUnavailable
-from gateway.gate.entry import Entry, reply_on_record
+from gateway.gate.entry import Entry
 from gateway.gate.handle import handle
 from gateway.gate.reports import end_over, set_aside
 from gateway.gate.state import GateState
 from gateway.observe.events import Answered, Committed, Observer, Recovered, Trouble
-from gateway.store.journal import Batch, chip_serials, open_sessions, probe
-from gateway.store.ledger import Key, on_record
-from gateway.store.writer import Conflict, Writer
+from gateway.store import orders
+from gateway.store.journal import Batch
+from gateway.store.ledger import Key
+from gateway.store.writer import Conflict, Writer, checked
+from gateway.wire import topics
 from gateway.wire.inbound import Inbound, Outbound
 
 MAX_BATCH = 256
 """Messages in one commit: the gain of sharing a commit levels off here, the wait goes on growing."""
+IN_FLIGHT = 2
+"""Batches at the scribe: one being committed, the next ready."""
 INBOX_LIMIT = 4096
 """Messages taken off the broker and not yet in a batch; above it the link stops reading."""
 REMEMBERED = 4096
@@ -38,6 +48,15 @@ class BrokerLink(Protocol):
     async def room(self) -> None: ...
 
 
+class Flight(Struct):
+    """A batch on its way to being durable."""
+
+    batch: list[Inbound]
+    entries: list[Entry]
+    sent_ns: int
+    result: "asyncio.Future[orders.Result]"
+
+
 class Pipeline:
     """One task runs it, and everything that changes sessions goes through it."""
 
@@ -47,82 +66,74 @@ class Pipeline:
         self._link = link
         self._observe = observe
         self._inbox: deque[Inbound] = deque()
+        self._flights: deque[Flight] = deque()
+        self._failed: list[Flight] = []
         self._wake = asyncio.Event()
+        self._landed = asyncio.Event()
         self._draining = False
         self._held_back = False
         self._answers: OrderedDict[Key, Outbound | None] = OrderedDict()
-        self._in_batch: set[Key] = set()
+        self._under_way: set[Key] = set()
         self._in_doubt = True
         self.database_ok = False
 
     async def run(self) -> None:
-        """Until drained: take a batch, make it durable, then acknowledge, then answer."""
+        """Until drained: take a batch, handle it, send it to the scribe; what has landed answers itself."""
         while (batch := await self._take()) is not None:
-            entries = await self._make_durable(batch)
-            # INVARIANT: nothing is acknowledged or answered before its record is durable.
-            self._link.acknowledge(entry.inbound.receipt for entry in entries if entry.inbound)
-            self._link.publish(self._outgoing(entries))
-            self._tell(entries)
-            await self._link.room()
+            await self._space(IN_FLIGHT - 1)
+            if self._in_doubt:
+                await self._recover()
+            self._send(batch)
+        await self._space(0)
+        if self._in_doubt:
+            await self._recover()
 
-    async def _make_durable(self, batch: list[Inbound]) -> list[Entry]:
-        """Handle and commit; from the start again when somebody was faster or the database was away."""
-        entries: list[Entry] = []
-        wait_s, conflicts = FIRST_RETRY_S, 0
-        while conflicts < MOST_CONFLICTS:
-            try:
-                if self._in_doubt:
-                    await self._read_back(entries)
-                entries = self._handle(batch)
-                await self._commit(entries)
-            except Conflict:
-                self._in_doubt = True
-                conflicts += 1
-            except DatabaseUnavailable as error:
-                self._in_doubt = True
-                wait_s = await self._wait_for_database(error, wait_s)
-            else:
-                return entries
-        return await self._one_by_one(batch)
+    def _send(self, batch: list[Inbound]) -> None:
+        entries = self._handle(batch)
+        if not entries:
+            return
+        flight = Flight(batch, entries, monotonic_ns(), self._writer.commit(self._to_write(entries)))
+        self._flights.append(flight)
+        flight.result.add_done_callback(self._land)
 
-    async def _one_by_one(self, batch: list[Inbound]) -> list[Entry]:
-        """Find the message that the database will not take and put it aside, so that it stops nobody else."""
-        if len(batch) > 1:
-            return [entry for inbound in batch for entry in await self._make_durable([inbound])]
-        await self._read_back([])
-        entries = [set_aside(self._state, inbound) for inbound in batch]
-        await self._commit(entries)
-        return entries
+    def _land(self, _result: "asyncio.Future[orders.Result]") -> None:
+        """The first batch at the scribe is done; results come in the order of sending."""
+        flight = self._flights.popleft()
+        self._landed.set()
+        if flight.result.exception() is None and isinstance(result := flight.result.result(), orders.Committed):
+            self._answer(flight, result)
+        else:
+            self._failed.append(flight)
+            self._in_doubt = True
+            self._wake.set()
+
+    def _answer(self, flight: Flight, committed: orders.Committed) -> None:
+        """INVARIANT: only what is durable is acknowledged and answered, and in that order."""
+        self._remember(flight.entries, committed.replies)
+        self._link.acknowledge(entry.inbound.receipt for entry in flight.entries if entry.inbound)
+        self._link.publish(self._outgoing(flight.entries))
+        self._tell(flight, committed)
 
     def _handle(self, batch: list[Inbound]) -> list[Entry]:
-        self._in_batch.clear()
         now, entries = monotonic_ns(), []
         for inbound in batch:
             entry = handle(self._state, inbound, now, self._known)
-            if entry.key is not None:
-                self._in_batch.add(entry.key)
+            if entry.key is not None and entry.draft is not None:
+                self._under_way.add(entry.key)
             entries.append(entry)
         wall = self._state.wall_ms()
         entries += [end_over(self._state, session, wall) for session in self._state.sessions.due(wall)]
         return entries
 
-    async def _commit(self, entries: list[Entry]) -> None:
-        changed, opened = self._state.sessions.changes()
-        batch = Batch(
+    def _to_write(self, entries: list[Entry]) -> Batch:
+        changed, opened = self._state.sessions.take_changes()
+        return Batch(
             drafts=[entry.draft for entry in entries if entry.draft],
             changed=changed,
             opened=opened,
             usage=[entry.usage for entry in entries if entry.usage],
             chips=[entry.chip for entry in entries if entry.chip],
         )
-        if not batch:
-            return
-        began = monotonic_ns()
-        head = await self._writer.commit(batch)
-        self._state.sessions.settle()
-        self._remember(entries)
-        self._set_database(True)
-        self._observe(Committed(len(entries), len(batch.drafts), (monotonic_ns() - began) / 1e9, head.seq))
 
     # --- answers ---
 
@@ -130,30 +141,33 @@ class Pipeline:
         if key in self._answers:
             self._answers.move_to_end(key)  # or the answers of this very batch might push it out before it is sent
             return True
-        return key in self._in_batch
+        return key in self._under_way
 
-    def _remember(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            if entry.key is not None and entry.draft is not None:
-                self._answers[entry.key] = entry.reply
+    def _remember(self, entries: list[Entry], replies: list[bytes | None]) -> None:
+        recorded = [entry for entry in entries if entry.draft]
+        for entry, reply in zip(recorded, replies, strict=True):
+            if entry.key is not None:
+                self._answers[entry.key] = _outbound(entry.key, reply)
+                self._under_way.discard(entry.key)
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
 
     def _outgoing(self, entries: list[Entry]) -> Iterable[Outbound]:
-        """Each chip's answer, the first one again for a repeat; then what goes to the feed."""
+        """Each chip's answer, for a repeat the one on record; then what goes to the feed."""
         for entry in entries:
-            reply = entry.reply if entry.draft or entry.key is None else self._answers.get(entry.key)
+            reply = self._answers.get(entry.key) if entry.key else None
             if reply is not None:
                 yield reply
             if entry.feed is not None:
                 yield entry.feed
 
-    def _tell(self, entries: list[Entry]) -> None:
-        now = monotonic_ns()
+    def _tell(self, flight: Flight, committed: orders.Committed) -> None:
+        self._set_database(True)
+        now, entries = monotonic_ns(), flight.entries
+        answered = [entry.inbound.arrived_ns for entry in entries if entry.inbound and entry.feed]
+        self._observe(Answered(tuple([(now - arrived_ns) / 1e9 for arrived_ns in answered])))
         self._observe(
-            Answered(
-                tuple((now - entry.inbound.arrived_ns) / 1e9 for entry in entries if entry.inbound and entry.reply)
-            )
+            Committed(len(flight.batch), len(committed.replies), (now - flight.sent_ns) / 1e9, committed.head.seq)
         )
         for entry in entries:
             for event in entry.observed:
@@ -183,7 +197,7 @@ class Pipeline:
         return len(self._inbox)
 
     async def _take(self) -> list[Inbound] | None:
-        """The next batch, empty at a tick; None once drained."""
+        """The next batch, empty at a tick or after a failure; None once drained."""
         if not self._inbox:
             if self._draining:
                 return None
@@ -194,29 +208,76 @@ class Pipeline:
             self._hold_back(False)
         return batch
 
+    async def _space(self, most: int) -> None:
+        """Wait until at most so many batches are at the scribe, and the broker takes answers."""
+        while len(self._flights) > most:
+            self._landed.clear()
+            await self._landed.wait()
+        await self._link.room()
+
     def _hold_back(self, held: bool) -> None:
         self._held_back = held
         self._link.hold_back(held)
 
     # --- trouble ---
 
-    async def _read_back(self, entries: list[Entry]) -> None:
-        """Take sessions, chips and already recorded answers from the database: memory may be ahead of it or behind."""
-        keys = [entry.key for entry in entries if entry.key is not None]
-        found, sessions, chips = await self._writer.run(
-            lambda connection: (on_record(connection, keys), open_sessions(connection), chip_serials(connection))
-        )
-        for key, record in found.items():
-            self._answers[key] = reply_on_record(record)
-        self._state.sessions.load(sessions)
-        self._state.chips = chips
+    async def _recover(self) -> None:
+        """Do again what failed, in order and one batch at a time, on what the database really holds."""
+        await self._space(0)
+        failed, self._failed = self._failed, []
+        if not failed:
+            await self._make_durable([], [])
+        for flight in failed:
+            await self._make_durable(flight.batch, _keys(flight.entries))
+
+    async def _make_durable(self, batch: list[Inbound], keys: list[Key]) -> None:
+        """Handle and commit, from the start again while somebody is faster or the database is away."""
+        wait_s, conflicts = FIRST_RETRY_S, 0
+        while conflicts < MOST_CONFLICTS:
+            try:
+                if self._in_doubt:
+                    await self._read_back(keys)
+                await self._commit(batch, self._handle(batch))
+            except Conflict:
+                self._in_doubt = True
+                conflicts += 1
+            except DatabaseUnavailable as error:
+                self._in_doubt = True
+                wait_s = await self._wait_for_database(error, wait_s)
+            else:
+                return
+        await self._one_by_one(batch, keys)
+
+    async def _commit(self, batch: list[Inbound], entries: list[Entry]) -> None:
+        flight = Flight(batch, entries, monotonic_ns(), self._writer.commit(self._to_write(entries)))
+        committed = checked(await flight.result)
+        assert isinstance(committed, orders.Committed)
+        self._answer(flight, committed)
+
+    async def _one_by_one(self, batch: list[Inbound], keys: list[Key]) -> None:
+        """Find the message that the database will not take and put it aside, so that it stops nobody else."""
+        if len(batch) > 1:
+            for inbound in batch:
+                await self._make_durable([inbound], keys)
+            return
+        await self._read_back(keys)
+        await self._commit(batch, [set_aside(self._state, inbound) for inbound in batch])
+
+    async def _read_back(self, keys: list[Key]) -> None:
+        """Take sessions, chips and recorded answers from the database: memory may be ahead of it or behind."""
+        recalled = await self._writer.recall(keys)
+        self._under_way.clear()
+        for key, reply in recalled.answers:
+            self._answers[key] = _outbound(key, reply)
+        self._state.sessions.load(recalled.sessions)
+        self._state.chips = recalled.chips
         self._set_database(True)
         self._in_doubt = False
 
     async def probe_database(self) -> None:
         """Find out whether the database takes writes, without waiting for the next message."""
         try:
-            await self._writer.run(probe)
+            await self._writer.probe()
         except DatabaseUnavailable as error:
             self._set_database(False, str(error))
         else:
@@ -236,3 +297,11 @@ class Pipeline:
         elif not ok and self.database_ok:
             self._observe(Trouble("database", problem))
         self.database_ok = ok
+
+
+def _keys(entries: list[Entry]) -> list[Key]:
+    return [entry.key for entry in entries if entry.key is not None]
+
+
+def _outbound(key: Key, reply: bytes | None) -> Outbound | None:
+    return None if reply is None else Outbound(topics.decision(key[0]), reply)

@@ -13,7 +13,6 @@ import msgspec
 import typer
 import uvloop
 from msgspec import Struct
-from pydantic import SecretStr
 from rich.live import Live
 
 from gateway.app import Gateway
@@ -24,11 +23,13 @@ from gateway.core.rules import local_time
 from gateway.errors import WeldGateError
 from gateway.keys import open_keys
 from gateway.mqtt.embedded import EmbeddedBroker
+from gateway.mqtt.url import parse_broker_url
 from gateway.observe import logs
 from gateway.registry.importer import Store, import_files
 from gateway.registry.sample import PROFILES, generate
 from gateway.registry.sheets import write_files
-from gateway.settings import Settings
+from gateway.scribe import scribe
+from gateway.settings import Settings, load_settings
 from gateway.store.engine import open_engine
 from gateway.store.vault import open_vault
 
@@ -63,15 +64,16 @@ def demo(
         wanted = Demo(machines, seed, duration, report or FOLDER / "report.json")
         with (FOLDER / "gateway.log").open("w", encoding="utf-8") as log:
             logs.configure("info", log)
-            code = uvloop.run(_run(wanted))
+            _prepare(wanted.seed)
+            settings = _settings(f"mqtt://127.0.0.1:{_free_port(PREFERRED_PORTS['broker'])}")
+            with scribe(settings.database, settings.keys) as sock:
+                code = uvloop.run(_run(wanted, settings, sock))
     raise typer.Exit(code)
 
 
-async def _run(wanted: Demo) -> int:
-    err.print(f"preparing a county in {FOLDER} …")
-    await asyncio.to_thread(_prepare, wanted.seed)
-    async with EmbeddedBroker(_free_port(PREFERRED_PORTS["broker"])) as broker:
-        http = f"127.0.0.1:{_free_port(PREFERRED_PORTS['http'])}"
+async def _run(wanted: Demo, settings: Settings, sock: socket.socket) -> int:
+    async with EmbeddedBroker(parse_broker_url(settings.broker.get_secret_value()).port) as broker:
+        http = settings.http
         board = Board(
             {
                 "MQTT broker": broker.url,
@@ -80,7 +82,7 @@ async def _run(wanted: Demo) -> int:
                 "log 日志": str(FOLDER / "gateway.log"),
             }
         )
-        gateway = Gateway(_settings(broker.url, http), observers=(board,))
+        gateway = Gateway(settings, sock, observers=(board,))
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(gateway.run(), name="gateway")
             await _until_ready(gateway)
@@ -94,7 +96,8 @@ async def _run(wanted: Demo) -> int:
 
 def _prepare(seed: int) -> None:
     """A fresh county in a fresh database, and the keys that chips are provisioned with."""
-    settings = _settings("mqtt://127.0.0.1", "127.0.0.1:0")
+    err.print(f"preparing a county in {FOLDER} …")
+    settings = _settings("mqtt://127.0.0.1")
     county = FOLDER / "county"
     paths = write_files(generate(PROFILES["county"], seed, local_time(now_ms()).date()), county)
     engine = open_engine(settings.database)
@@ -103,9 +106,14 @@ def _prepare(seed: int) -> None:
     (FOLDER / "jwks.json").write_bytes(open_keys(settings.keys).public())
 
 
-def _settings(broker: str, http: str) -> Settings:
-    database = f"sqlite:///{FOLDER / 'weldgate.db'}"
-    return Settings(broker=SecretStr(broker), database=database, http=http, keys=FOLDER / "keys", instance="demo")
+def _settings(broker: str) -> Settings:
+    return load_settings(
+        broker=broker,
+        database=f"sqlite:///{FOLDER / 'weldgate.db'}",
+        http=f"127.0.0.1:{_free_port(PREFERRED_PORTS['http'])}",
+        keys=FOLDER / "keys",
+        instance="demo",
+    )
 
 
 async def _until_ready(gateway: Gateway) -> None:

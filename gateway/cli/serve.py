@@ -10,6 +10,7 @@ from gateway.app import serve as serve_gateway
 from gateway.cli.console import reporting_errors
 from gateway.errors import WeldGateError
 from gateway.observe import logs
+from gateway.scribe import scribe
 from gateway.settings import Settings, load_settings
 
 
@@ -41,7 +42,8 @@ def serve(
         )
         logs.configure(settings.log_level)
         try:
-            uvloop.run(serve_gateway(settings))
+            with scribe(settings.database, settings.keys) as sock:
+                uvloop.run(serve_gateway(settings, sock))
         except* WeldGateError as group:
             raise _first(group) from None
 

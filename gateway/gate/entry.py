@@ -1,13 +1,11 @@
 """What one message leads to, and the bodies of the ledger's records."""
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from gateway.core.model import Asked, Decision, Facts
 from gateway.observe.events import Observed
-from gateway.store.ledger import Draft, Key, Record
+from gateway.store.ledger import Draft, Key
 from gateway.store.prepared import Row
-from gateway.wire import topics
 from gateway.wire.inbound import Inbound, Outbound
 
 
@@ -20,7 +18,6 @@ class Entry(Struct):
     inbound: Inbound | None = None
     key: Key | None = None
     draft: Draft | None = None
-    reply: Outbound | None = None
     feed: Outbound | None = None
     usage: Row | None = None
     chip: Row | None = None
@@ -28,7 +25,10 @@ class Entry(Struct):
 
 
 class DecisionBody(Struct, frozen=True):
-    """Enough to explain a decision and to make it again. ``reply`` is the exact answer; ``replaces`` a session."""
+    """Enough to explain a decision and to make it again. ``replaces`` names the sessions that an allow ended.
+
+    In the ledger the exact answer stands behind it, as the member ``reply``.
+    """
 
     asked: Asked
     decision: Decision
@@ -36,7 +36,6 @@ class DecisionBody(Struct, frozen=True):
     policy: str
     registry: int
     replaces: tuple[str, ...]
-    reply: Raw
 
 
 class EventBody(Struct, frozen=True):
@@ -60,15 +59,3 @@ class SessionEndBody(Struct, frozen=True):
 
     reason: str
     session_id: str
-
-
-class _Reply(Struct, frozen=True):
-    reply: Raw
-
-
-def reply_on_record(record: Record) -> Outbound | None:
-    """The exact answer that a record holds; None where nothing was answered."""
-    if record.kind != "decision" or record.machine_id is None:
-        return None
-    body = msgspec.json.decode(record.body, type=_Reply)
-    return Outbound(topics.decision(record.machine_id), bytes(body.reply))

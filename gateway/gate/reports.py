@@ -54,22 +54,22 @@ def end_over(state: GateState, session: Session, now: Millis) -> Entry:
 def take_usage(state: GateState, machine_id: str, usage: Usage) -> Entry:
     """Keep a session's cumulative usage; older reports than the stored one change nothing."""
     machine = state.snapshot.machines.get(machine_id)
-    row = {
-        "session_id": usage.session_id,
-        "machine_id": machine_id,
-        "seq": usage.seq,
-        "received_at": state.wall_ms(),
-        "at": usage.at,
-        "relay": usage.relay,
-        "enabled_s": usage.enabled_s,
-        "arc_s": usage.arc_s,
-        "idle_s": usage.idle_s,
-        "arcs": usage.arcs,
-        "energy_wh": usage.energy_wh,
-        "current_a": usage.current_a,
-        "voltage_v": usage.voltage_v,
-        "final": usage.final,
-    }
+    row = (
+        usage.session_id,
+        machine_id,
+        usage.seq,
+        state.wall_ms(),
+        usage.at,
+        usage.relay,
+        usage.enabled_s,
+        usage.arc_s,
+        usage.idle_s,
+        usage.arcs,
+        usage.energy_wh,
+        usage.current_a,
+        usage.voltage_v,
+        usage.final,
+    )
     return Entry(usage=row, observed=(UsageTaken(machine_id, machine.division if machine else None, usage),))
 
 
@@ -77,15 +77,8 @@ def take_status(state: GateState, machine_id: str, status: Status) -> Entry:
     """Keep what the chip says of itself. A last will says only that it is gone; what it said before stays."""
     if status.chip is not None:
         state.chips[machine_id] = status.chip
-    row = {
-        "machine_id": machine_id,
-        "received_at": state.wall_ms(),
-        "online": status.online,
-        "chip": state.chips.get(machine_id),
-        "firmware": status.firmware,
-        "relay": status.relay,
-        "challenge": status.challenge,
-    }
+    chip = state.chips.get(machine_id)
+    row = (machine_id, state.wall_ms(), status.online, chip, status.firmware, status.relay, status.challenge)
     return Entry(chip=row)
 
 

@@ -1,9 +1,7 @@
-"""A request for an unlock: facts, decision, grant, answer, record. The only place that decides."""
+"""A request for an unlock: facts, decision, grant, record. The only place that decides."""
 
 import secrets
 from base64 import urlsafe_b64encode
-
-from msgspec import Raw
 
 from gateway.core.credential import kind_of, mask
 from gateway.core.decide import decide
@@ -15,9 +13,10 @@ from gateway.gate.state import GateState
 from gateway.observe.events import Decided
 from gateway.store.ledger import Draft
 from gateway.wire import topics
-from gateway.wire.codec import encode, wire_reasons
+from gateway.wire.answer import Answer
+from gateway.wire.codec import encode
 from gateway.wire.inbound import Outbound
-from gateway.wire.messages import DecisionMessage, FeedDecision
+from gateway.wire.messages import FeedDecision
 from gateway.wire.tokens import Grant
 
 _UNGUESSABLE_BYTES = 9
@@ -46,69 +45,60 @@ def answer_unreadable(state: GateState, machine_id: str, request_id: str, proble
 def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, waited_ms: int) -> Entry:
     facts = state.facts(machine_id, named, waited_ms)
     decision = decide(asked, facts, state.rulebook)
-    session_id, replaced = None, []
+    grant: Grant | None = None
+    replaced: tuple[str, ...] = ()
     if decision.outcome == "allow":
-        session_id = _new_session_id(facts.now)
-        replaced = _open_session(state, session_id, machine_id, asked, facts, decision)
-    reply = _reply(state, machine_id, asked, facts, decision, session_id)
-    body = DecisionBody(
-        asked, decision, facts, state.rulebook.hash, state.snapshot.version, tuple(replaced), Raw(reply)
-    )
+        replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
+        grant = _grant(machine_id, asked, facts, decision)
+        state.sessions.open(_session(grant, facts, decision))
+    body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaced)
     return Entry(
         key=(machine_id, "decision", asked.request_id),
         draft=Draft(
-            "decision", facts.now, encode(body), machine_id, asked.request_id, facts.operator_id, decision.outcome
+            "decision",
+            facts.now,
+            encode(body),
+            machine_id,
+            asked.request_id,
+            facts.operator_id,
+            decision.outcome,
+            Answer(facts.now, asked.request_id, decision.reasons, grant),
         ),
-        reply=Outbound(topics.decision(machine_id), reply),
         feed=_for_the_feed(machine_id, asked, facts, decision),
-        observed=(Decided(machine_id, asked, facts, decision, session_id),),
+        observed=(Decided(machine_id, asked, facts, decision, grant.sid if grant else None),),
+    )
+
+
+def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> Grant:
+    """INVARIANT: nothing unlocks late: a grant is for the challenge asked with, and start-by is at most 30 s away."""
+    issued_s = facts.now // 1000
+    return Grant(
+        aud=machine_id,
+        cha=asked.challenge,
+        exp=issued_s + decision.start_by_s,
+        iat=issued_s,
+        jti=asked.request_id,
+        lease_s=decision.lease_s,
+        sid=_new_session_id(facts.now),
+    )
+
+
+def _session(grant: Grant, facts: Facts, decision: Decision) -> Session:
+    return Session(
+        session_id=grant.sid,
+        machine_id=grant.aud,
+        operator_id=facts.operator_id,
+        request_id=grant.jti,
+        division=facts.machine.division if facts.machine else None,
+        granted_at=facts.now,
+        unlocked_at=None,
+        open_until=open_until(facts.now, decision.start_by_s, decision.lease_s),
     )
 
 
 def _new_session_id(now: Millis) -> str:
     """20 characters: the time first, so that the index grows at one end; then 72 random bits."""
     return urlsafe_b64encode(now.to_bytes(6, "big") + secrets.token_bytes(_UNGUESSABLE_BYTES)).decode()
-
-
-def _open_session(
-    state: GateState, session_id: str, machine_id: str, asked: Asked, facts: Facts, decision: Decision
-) -> list[str]:
-    """Open the session of an allow; sessions that it replaces end now. Returns their ids."""
-    replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
-    state.sessions.open(
-        Session(
-            session_id=session_id,
-            machine_id=machine_id,
-            operator_id=facts.operator_id,
-            request_id=asked.request_id,
-            division=facts.machine.division if facts.machine else None,
-            granted_at=facts.now,
-            open_until=open_until(facts.now, decision.start_by_s, decision.lease_s),
-        )
-    )
-    return replaced
-
-
-def _reply(
-    state: GateState, machine_id: str, asked: Asked, facts: Facts, decision: Decision, session_id: str | None
-) -> bytes:
-    """The exact answer. INVARIANT: a grant is made for an allow alone, for the challenge asked with, start-by bound."""
-    grant = None
-    if session_id is not None:
-        issued_s = facts.now // 1000
-        grant = state.signer.sign(
-            Grant(
-                aud=machine_id,
-                cha=asked.challenge,
-                exp=issued_s + decision.start_by_s,
-                iat=issued_s,
-                jti=asked.request_id,
-                lease_s=decision.lease_s,
-                sid=session_id,
-            )
-        )
-    reasons = wire_reasons(decision.reasons)
-    return encode(DecisionMessage(facts.now, grant, decision.outcome, reasons, asked.request_id, session_id))
 
 
 def _for_the_feed(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> Outbound:

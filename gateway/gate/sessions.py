@@ -1,7 +1,6 @@
 """The open sessions in memory, as the database holds them, plus what the current batch changes."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from msgspec import Struct
 
@@ -11,7 +10,7 @@ from gateway.store.prepared import Row
 
 
 class Session(Struct):
-    """One row of the sessions table, with whether the database has it yet."""
+    """One row of the sessions table. ``stored`` = the database has it, or gets it before the next change."""
 
     session_id: str
     machine_id: str
@@ -19,8 +18,8 @@ class Session(Struct):
     request_id: str
     division: str | None
     granted_at: Millis
+    unlocked_at: Millis | None
     open_until: Millis
-    unlocked_at: Millis | None = None
     ended_at: Millis | None = None
     end_reason: str | None = None
     stored: bool = False
@@ -30,6 +29,21 @@ class Session(Struct):
         if self.ended_at is not None:
             return "ended"
         return "granted" if self.unlocked_at is None else "unlocked"
+
+    def row(self) -> Row:
+        """The values of ``SESSION_COLUMNS``."""
+        return (
+            self.session_id,
+            self.machine_id,
+            self.operator_id,
+            self.request_id,
+            self.division,
+            self.granted_at,
+            self.unlocked_at,
+            self.open_until,
+            self.ended_at,
+            self.end_reason,
+        )
 
     def as_fact(self) -> OpenSession:
         return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
@@ -52,7 +66,9 @@ class Sessions:
         self._by_operator.clear()
         self._touched.clear()
         for row in rows:
-            self._keep(Session(**row, stored=True))
+            session = Session(*row)
+            session.stored = True
+            self._keep(session)
 
     def at_machine(self, machine_id: str) -> Session | None:
         return self._by_machine.get(machine_id)
@@ -81,27 +97,27 @@ class Sessions:
         self._touched[session.session_id] = session
         return state == "ended"
 
-    def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> list[str]:
+    def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> tuple[str, ...]:
         """End whatever stands in the way of a new session for this machine and operator. Returns the ended ids."""
         in_the_way = (self.at_machine(machine_id), self.of_operator(operator_id))
-        return [
+        return tuple(
             session.session_id
             for session in in_the_way
             if session is not None and self.step(session, "replaced", now, end_reason("replaced", None))
-        ]
+        )
 
-    def changes(self) -> tuple[list[Row], list[Row]]:
-        """Rows to change and rows to insert for what was touched since ``settle``."""
-        touched = self._touched.values()
-        return [_change(session) for session in touched if session.stored], [
-            _insert(session) for session in touched if not session.stored
-        ]
-
-    def settle(self) -> None:
-        """The changes are durable."""
+    def take_changes(self) -> tuple[list[Row], list[Row]]:
+        """Rows to change and rows to insert for what was touched since the last call."""
+        changed: list[Row] = []
+        opened: list[Row] = []
         for session in self._touched.values():
-            session.stored = True
+            if session.stored:
+                changed.append((session.session_id, session.unlocked_at, session.ended_at, session.end_reason))
+            else:
+                opened.append(session.row())
+                session.stored = True
         self._touched.clear()
+        return changed, opened
 
     def _keep(self, session: Session) -> None:
         self._by_machine[session.machine_id] = session
@@ -113,19 +129,3 @@ class Sessions:
             del self._by_machine[session.machine_id]
         if session.operator_id is not None and self._by_operator.get(session.operator_id) is session:
             del self._by_operator[session.operator_id]
-
-
-_COLUMNS = tuple(name for name in Session.__struct_fields__ if name != "stored")
-
-
-def _insert(session: Session) -> dict[str, Any]:
-    return {name: getattr(session, name) for name in _COLUMNS}
-
-
-def _change(session: Session) -> dict[str, Any]:
-    return {
-        "id": session.session_id,
-        "unlocked_at": session.unlocked_at,
-        "ended_at": session.ended_at,
-        "end_reason": session.end_reason,
-    }

@@ -1,4 +1,4 @@
-"""Everything that decisions rest on, in memory: registries, open sessions, chips, policy and the signing key."""
+"""Everything that decisions rest on, in memory: registries, open sessions, chips and policy."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,14 @@ from gateway.core.model import Facts, Millis
 from gateway.core.policy import Rulebook
 from gateway.gate.sessions import Sessions
 from gateway.registry.snapshot import Snapshot
-from gateway.wire.tokens import Signer
 
 
 class GateState:
     """Changed only by the pipeline and the registry watcher, both on the event loop."""
 
-    def __init__(self, snapshot: Snapshot, rulebook: Rulebook, signer: Signer, wall_ms: Callable[[], Millis]) -> None:
+    def __init__(self, snapshot: Snapshot, rulebook: Rulebook, wall_ms: Callable[[], Millis]) -> None:
         self.snapshot = snapshot
         self.rulebook = rulebook
-        self.signer = signer
         self.wall_ms = wall_ms
         self.sessions = Sessions()
         self.chips: dict[str, str] = {}

@@ -1,16 +1,17 @@
 """What one commit writes: ledger records with the sessions, usage and chip states that changed with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Dialect, Table, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, Executable, Table, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.model import Millis
 from gateway.store.ledger import Draft, Head, Ledger
 from gateway.store.prepared import Prepared, Row
 from gateway.store.tables import ChipRow, PolicyRow, SessionRow, UsageRow, metadata
+from gateway.wire.tokens import Signer
 
 _sessions = metadata.tables[SessionRow.__tablename__]
 _usage = metadata.tables[UsageRow.__tablename__]
@@ -19,38 +20,44 @@ _policies = metadata.tables[PolicyRow.__tablename__]
 _UPSERTING: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-class Batch(Struct):
-    """One transaction's worth. ``changed`` holds what changed of sessions that are stored already."""
+class Batch(Struct, array_like=True):
+    """One transaction's worth; rows hold the values of the columns named below, in that order."""
 
     drafts: list[Draft] = field(default_factory=list)
-    changed: Sequence[Row] = ()
-    opened: Sequence[Row] = ()
-    usage: Sequence[Row] = ()
-    chips: Sequence[Row] = ()
+    changed: list[Row] = field(default_factory=list)
+    opened: list[Row] = field(default_factory=list)
+    usage: list[Row] = field(default_factory=list)
+    chips: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.drafts or self.changed or self.opened or self.usage or self.chips)
 
 
+SESSION_COLUMNS = tuple(column.name for column in _sessions.columns)
+CHANGED_COLUMNS = ("session", "unlocked_at", "ended_at", "end_reason")
+USAGE_COLUMNS = tuple(column.name for column in _usage.columns)
+CHIP_COLUMNS = tuple(column.name for column in _chips.columns)
+
+
 class Journal:
     """Writes batches over connections of one dialect."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._ledger = Ledger(dialect)
-        self._open_session = Prepared(insert(_sessions), dialect)
-        self._change_session = Prepared(_change_session(), dialect)
-        self._usage = _newest_wins(dialect, _usage, "seq")
-        self._chips = _newest_wins(dialect, _chips, "received_at")
+    def __init__(self, dialect: Dialect, signer: Signer) -> None:
+        self._ledger = Ledger(dialect, signer)
+        self._open_session = Prepared(insert(_sessions), dialect, SESSION_COLUMNS)
+        self._change_session = Prepared(_change_session(), dialect, CHANGED_COLUMNS)
+        self._usage = Prepared(_newest_wins(dialect, _usage, "seq"), dialect, USAGE_COLUMNS)
+        self._chips = Prepared(_newest_wins(dialect, _chips, "received_at"), dialect, CHIP_COLUMNS)
 
-    def commit(self, connection: Connection, batch: Batch) -> Head:
+    def commit(self, connection: Connection, batch: Batch) -> tuple[Head, list[bytes | None]]:
         """Write the whole batch in one transaction; on any error nothing of it is written.
 
         INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
-        indexes decide who gets the machine. Raises IntegrityError where a message is on record already or where
-        a session is open already.
+        indexes decide who gets the machine. Raises the driver's IntegrityError where a message is on record already
+        or a session is open already.
         """
         with connection.begin():
-            head = self._ledger.append(connection, batch.drafts)
+            result = self._ledger.append(connection, batch.drafts)
             for statement, rows in (
                 (self._change_session, batch.changed),  # first: a replaced session makes room for the new one
                 (self._open_session, batch.opened),
@@ -59,28 +66,25 @@ class Journal:
             ):
                 if rows:
                     statement.run(connection, rows)
-        return head
+        return result
 
 
 def _change_session() -> Update:
     return (
         update(_sessions)
-        .where(_sessions.c.session_id == bindparam("id"))
+        .where(_sessions.c.session_id == bindparam("session"))
         .values({name: bindparam(name) for name in ("unlocked_at", "ended_at", "end_reason")})
     )
 
 
-def _newest_wins(dialect: Dialect, table: Table, newer_by: str) -> Prepared:
+def _newest_wins(dialect: Dialect, table: Table, newer_by: str) -> Executable:
     """Insert or update by primary key; an older row never overwrites a newer one."""
     statement = _UPSERTING[dialect.name](table)
     keys = [column.name for column in table.primary_key]
     values = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return Prepared(
-        statement.on_conflict_do_update(
-            index_elements=keys, set_=values, where=statement.excluded[newer_by] > table.c[newer_by]
-        ),
-        dialect,
-    )
+    newer = statement.excluded[newer_by] > table.c[newer_by]
+    update_newer: Executable = statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer)
+    return update_newer
 
 
 def probe(connection: Connection) -> None:
@@ -90,10 +94,10 @@ def probe(connection: Connection) -> None:
 
 
 def open_sessions(connection: Connection) -> list[Row]:
-    """Every session that has not ended."""
+    """Every session that has not ended, in the order of ``SESSION_COLUMNS``."""
     with connection.begin():
         rows = connection.execute(select(_sessions).where(_sessions.c.ended_at.is_(None)))
-        return [dict(row._mapping) for row in rows]
+        return [tuple(row) for row in rows]
 
 
 def chip_serials(connection: Connection) -> dict[str, str]:

@@ -4,15 +4,17 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
 from sqlalchemy import Connection, Dialect, bindparam, func, insert, select, update
 
 from gateway.core.model import Millis, Outcome
-from gateway.store.prepared import Prepared
+from gateway.store.prepared import Prepared, Row
 from gateway.store.tables import LedgerHead, LedgerRow, RecordKind, metadata
+from gateway.wire.answer import Answer, finish
+from gateway.wire.tokens import Signer
 
 GENESIS = bytes(32)
 _ledger = metadata.tables[LedgerRow.__tablename__]
@@ -23,8 +25,11 @@ Key = tuple[str, RecordKind, str]
 """``(machine_id, kind, message_id)``: a chip's message is recorded once."""
 
 
-class Draft(Struct, frozen=True, gc=False):
-    """A record before it has its place in the chain. ``body`` is canonical JSON of what ``kind`` says."""
+class Draft(Struct, frozen=True, gc=False, array_like=True):
+    """A record before it has its place in the chain. ``body`` is canonical JSON of what ``kind`` says.
+
+    With an ``answer`` the exact reply is made when the record is, and becomes the body's last member, ``reply``.
+    """
 
     kind: RecordKind
     at: Millis
@@ -33,6 +38,7 @@ class Draft(Struct, frozen=True, gc=False):
     message_id: str | None = None
     operator_id: str | None = None
     outcome: Outcome | None = None
+    answer: Answer | None = None
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -75,60 +81,44 @@ decode_record = msgspec.json.Decoder(Record).decode
 
 
 class Ledger:
-    """Appends to the chain over connections of one dialect."""
+    """Appends to the chain over connections of one dialect, and makes the replies that the records hold."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, signer: Signer) -> None:
+        self._signer = signer
         self._read_head = Prepared(select(_head.c.seq, _head.c.hash), dialect)
-        self._insert = Prepared(insert(_ledger), dialect)
-        self._first_head = Prepared(insert(_head), dialect)
-        self._move_head = Prepared(update(_head).values(seq=bindparam("seq"), hash=bindparam("hash")), dialect)
+        self._insert = Prepared(insert(_ledger), dialect, Stored.__struct_fields__)
+        self._first_head = Prepared(insert(_head), dialect, ("id", "seq", "hash"))
+        self._move_head = Prepared(
+            update(_head).values(seq=bindparam("seq"), hash=bindparam("hash")), dialect, ("id", "seq", "hash")
+        )
 
-    def append(self, connection: Connection, drafts: Iterable[Draft]) -> Head:
-        """Chain ``drafts`` to the end of the ledger inside the caller's transaction.
+    def append(self, connection: Connection, drafts: Sequence[Draft]) -> tuple[Head, list[bytes | None]]:
+        """Chain ``drafts`` to the end of the ledger inside the caller's transaction; returns its end and the replies.
 
-        Raises IntegrityError where a machine's message is already on record.
+        Raises the driver's IntegrityError where a machine's message is already on record.
         """
         found = self._read_head.first(connection)
-        rows, head = _chained(Head(*found) if found else Head(), drafts)
+        head = Head(*found) if found else Head()
+        replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in drafts]
+        rows = list(_chained(head, zip(drafts, replies, strict=True)))
         if rows:
             self._insert.run(connection, rows)
+            head = Head(rows[-1][0], rows[-1][-1])
             keep = self._move_head if found else self._first_head
-            keep.run(connection, [{"id": 1, "seq": head.seq, "hash": head.hash}])
-        return head
+            keep.run(connection, [(1, head.seq, head.hash)])
+        return head, replies
 
 
-def _chained(head: Head, drafts: Iterable[Draft]) -> tuple[list[dict[str, object]], Head]:
-    rows: list[dict[str, object]] = []
+def _chained(head: Head, drafts: Iterable[tuple[Draft, bytes | None]]) -> Iterator[Row]:
+    """Rows in the order of ``Stored``."""
     seq, digest = head.seq, head.hash
-    for draft in drafts:
+    for draft, reply in drafts:
         seq += 1
-        place = Record(
-            draft.at,
-            Raw(draft.body),
-            draft.kind,
-            draft.machine_id,
-            draft.message_id,
-            draft.operator_id,
-            draft.outcome,
-            digest.hex(),
-            seq,
-        )
-        record = _encode(place)
+        body = draft.body if reply is None else b'%b,"reply":%b}' % (draft.body[:-1], reply)
+        named = (draft.kind, draft.machine_id, draft.message_id, draft.operator_id, draft.outcome)
+        record = _encode(Record(draft.at, Raw(body), *named, digest.hex(), seq))
         digest = hashlib.sha256(record).digest()
-        rows.append(
-            {
-                "seq": seq,
-                "at": draft.at,
-                "kind": draft.kind,
-                "machine_id": draft.machine_id,
-                "message_id": draft.message_id,
-                "operator_id": draft.operator_id,
-                "outcome": draft.outcome,
-                "record": record,
-                "hash": digest,
-            }
-        )
-    return rows, Head(seq, digest)
+        yield (seq, draft.at, *named, record, digest)
 
 
 def on_record(connection: Connection, keys: Iterable[Key]) -> dict[Key, Record]:
@@ -142,6 +132,17 @@ def on_record(connection: Connection, keys: Iterable[Key]) -> dict[Key, Record]:
             if record is not None:
                 found[key] = decode_record(record)
     return found
+
+
+class _Reply(Struct, frozen=True):
+    reply: Raw
+
+
+def reply_in(record: Record) -> bytes | None:
+    """The exact answer that a record holds; None where nothing was answered."""
+    if record.kind != "decision":
+        return None
+    return bytes(msgspec.json.decode(record.body, type=_Reply).reply)
 
 
 def rows_in_order(connection: Connection) -> Iterator[Stored]:

@@ -1,19 +1,14 @@
-"""The one writer: a thread with one connection; callers await. Trouble with the database is told from conflicts."""
+"""The gate's side of the scribe: orders go out, results come back in the same order."""
 
 import asyncio
-import threading
-from collections.abc import Callable
-from queue import SimpleQueue
-from typing import TypeVar
+import socket
+from collections import deque
+from typing import cast
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-
-from gateway.errors import DatabaseUnavailable
-from gateway.store.journal import Batch, Journal
-from gateway.store.ledger import Head
-
-T = TypeVar("T")
+from gateway.errors import DatabaseUnavailable, WeldGateError
+from gateway.store import orders
+from gateway.store.journal import Batch
+from gateway.store.ledger import Key
 
 
 class Conflict(Exception):
@@ -21,74 +16,85 @@ class Conflict(Exception):
     none that it takes. Trying the same again would fail again."""
 
 
-class Writer:
-    """Runs work on the writing connection, one piece after the other. Use as ``with Writer(engine) as writer``."""
+class ScribeLost(WeldGateError):
+    """The scribe's process has ended; without it nothing can be made durable."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._journal = Journal(engine.dialect)
-        driver = engine.dialect.loaded_dbapi
-        self._refusals = (IntegrityError, DataError, driver.IntegrityError, driver.DataError)
-        self._failures = (SQLAlchemyError, driver.Error, OSError)
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._serve, name="writer", daemon=True)
 
-    def __enter__(self) -> "Writer":
-        self._thread.start()
+class Writer(asyncio.Protocol):
+    """Use as ``async with Writer(sock) as writer``; the other end of ``sock`` is the scribe's."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._transport: asyncio.WriteTransport | None = None
+        self._incoming = bytearray()
+        self._awaited: deque[asyncio.Future[orders.Result]] = deque()
+
+    async def __aenter__(self) -> "Writer":
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=self._sock)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._work.put(None)
-        self._thread.join()
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
-    async def commit(self, batch: Batch) -> Head:
-        """Make the batch durable. Raises Conflict or DatabaseUnavailable; then nothing of it was written."""
-        return await self.run(lambda connection: self._journal.commit(connection, batch))
+    # --- orders ---
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """``work`` on the writing connection, in turn; its own transaction is its own affair."""
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[T] = loop.create_future()
+    def commit(self, batch: Batch) -> "asyncio.Future[orders.Result]":
+        """Ask for the batch to be made durable; nothing of it is written unless the result is Committed."""
+        return self._send(orders.Commit(batch))
 
-        def settle(value: T | None, error: Exception | None) -> None:
-            if result.cancelled():
-                return
-            if error is None:
-                result.set_result(value)  # type: ignore[arg-type]
-            else:
-                result.set_exception(error)
+    async def recall(self, keys: list[Key]) -> orders.Recalled:
+        """What is on record. Raises DatabaseUnavailable."""
+        result = checked(await self._send(orders.Recall(keys)))
+        assert isinstance(result, orders.Recalled)
+        return result
 
-        def piece() -> None:
-            value, error = self._attempt(work)
-            loop.call_soon_threadsafe(settle, value, error)
+    async def probe(self) -> None:
+        """Raises DatabaseUnavailable while the database takes no writes."""
+        checked(await self._send(orders.Probe()))
 
-        self._work.put(piece)
-        return await result
+    def _send(self, order: orders.Order) -> "asyncio.Future[orders.Result]":
+        result: asyncio.Future[orders.Result] = asyncio.get_running_loop().create_future()
+        if self._transport is None or self._transport.is_closing():
+            result.set_exception(ScribeLost("the scribe has ended; see the log, and start the gateway again"))
+        else:
+            self._awaited.append(result)
+            self._transport.write(orders.frame(order))
+        return result
 
-    def _serve(self) -> None:
-        while (piece := self._work.get()) is not None:
-            piece()
-        self._disconnect()
+    # --- the socket ---
 
-    def _attempt(self, work: Callable[[Connection], T]) -> tuple[T | None, Exception | None]:
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            return work(self._connection), None
-        except self._refusals as error:
-            return None, Conflict(str(getattr(error, "orig", error)))
-        except self._failures as error:
-            self._disconnect()
-            return None, DatabaseUnavailable(f"database: {getattr(error, 'orig', None) or error}")
-        except Exception as error:  # noqa: BLE001  (carried to the caller, whose task ends the process with it)
-            return None, error
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            try:
-                connection.invalidate()
-                connection.close()
-            except SQLAlchemyError:  # the connection is given up either way
-                pass
+    def data_received(self, data: bytes) -> None:
+        self._incoming += data
+        start = 0
+        while len(self._incoming) >= start + orders.LENGTH_BYTES:
+            body = start + orders.LENGTH_BYTES
+            stop = body + int.from_bytes(self._incoming[start:body], "big")
+            if len(self._incoming) < stop:
+                break
+            self._settle(orders.decode_result(self._incoming[body:stop]))
+            start = stop
+        del self._incoming[:start]
+
+    def _settle(self, result: orders.Result) -> None:
+        awaited = self._awaited.popleft()
+        if not awaited.done():
+            awaited.set_result(result)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        while self._awaited:
+            awaited = self._awaited.popleft()
+            if not awaited.done():
+                awaited.set_exception(ScribeLost(f"the scribe has ended: {error or 'its process is gone'}"))
+
+
+def checked(result: orders.Result) -> orders.Result:
+    """The result of something that worked; raises Conflict or DatabaseUnavailable for one that did not."""
+    if isinstance(result, orders.Refused):
+        raise Conflict(result.problem)
+    if isinstance(result, orders.Unavailable):
+        raise DatabaseUnavailable(f"database: {result.problem}")
+    return result

@@ -1,0 +1,32 @@
+"""The answer to a request, from what was decided to the exact bytes."""
+
+from msgspec import Struct
+
+from gateway.core.model import Millis
+from gateway.wire.codec import encode, wire_reasons
+from gateway.wire.messages import DecisionMessage
+from gateway.wire.tokens import Grant, Signer
+
+
+class Answer(Struct, frozen=True, gc=False, array_like=True):
+    """What an answer will say. With a ``grant`` it is an allow, without one a deny."""
+
+    at: Millis
+    request_id: str
+    reasons: tuple[str, ...] = ()
+    grant: Grant | None = None
+
+
+def finish(answer: Answer, signer: Signer) -> bytes:
+    """The answer's bytes. INVARIANT: an allow carries a signed grant, and nothing else does."""
+    grant = answer.grant
+    return encode(
+        DecisionMessage(
+            at=answer.at,
+            grant=signer.sign(grant) if grant else None,
+            outcome="allow" if grant else "deny",
+            reasons=() if grant else wire_reasons(answer.reasons),
+            request_id=answer.request_id,
+            session_id=grant.sid if grant else None,
+        )
+    )
