@@ -1,36 +1,38 @@
 """The scribe's process: forked before the gateway starts anything of its own, ended by the gateway's end."""
 
+import gc
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.errors import WeldGateError
 from gateway.keys import open_keys
 from gateway.store.engine import open_engine
 from gateway.store.scribe import Scribe
 
 SOCKET_BYTES = 1 << 20
 """Room for a full batch, so that handing one over seldom waits."""
+ERROR_BYTES = 4096
 
 
 @contextmanager
 def scribe(database: str, keys: Path) -> Iterator[socket.socket]:
-    """Run a scribe on the database with the keys of a folder; yields the gate's end of its socket.
+    """Run a scribe on the database, brought up to date, with the keys of a folder; yields the gate's end of its socket.
 
     Call it from a process with one thread and no event loop yet: it forks. Raises WeldGateError where the database
     or the keys cannot be used.
     """
+    gc.freeze()  # what is loaded by now is shared between the processes; the collector would copy it by touching it
     open_keys(keys)
-    open_engine(database).dispose()
+    _migrate(database)
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-    child = os.fork()
-    if child == 0:
-        ours.close()
-        _write_until_closed(theirs, database, keys)
+    child = _fork(lambda: _write_until_closed(theirs, ours, database, keys))
     theirs.close()
     try:
         yield ours
@@ -39,13 +41,43 @@ def scribe(database: str, keys: Path) -> Iterator[socket.socket]:
         os.waitpid(child, 0)
 
 
-def _write_until_closed(sock: socket.socket, database: str, keys: Path) -> None:
-    """The child's whole life. Signals are the gateway's affair: the scribe ends when its socket closes."""
+def _migrate(database: str) -> None:
+    """In a process of its own, which takes the migrations' memory with it."""
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        try:
+            open_engine(database).dispose()
+        except WeldGateError as error:
+            os.write(writing, str(error).encode()[:ERROR_BYTES])
+
+    child = _fork(work)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        problem = pipe.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    if problem or status:
+        raise WeldGateError(problem or "--database: the schema could not be brought up to date; see above")
+
+
+def _write_until_closed(sock: socket.socket, gates_end: socket.socket, database: str, keys: Path) -> None:
+    """The scribe's whole life. Signals are the gateway's affair: the scribe ends when its socket closes."""
+    gates_end.close()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    Scribe(open_engine(database, migrate=False), open_keys(keys).signer()).serve(sock)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """Run ``work`` in a child that cleans up nothing of the parent's; its process id."""
+    child = os.fork()
+    if child:
+        return child
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        Scribe(open_engine(database, migrate=False), open_keys(keys).signer()).serve(sock)
+        work()
         code = 0
+    except BaseException:  # noqa: BLE001  (the child must not run on in its parent's code, whatever happened)
+        traceback.print_exc()
     finally:
-        os._exit(code)  # nothing of the parent's is to be cleaned up here
+        os._exit(code)

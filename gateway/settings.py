@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WELDGATE_", extra="forbid")
 
     broker: SecretStr = Field(
-        default=SecretStr("mqtt://127.0.0.1:1883"), description="The MQTT broker: mqtt[s]://user:password@host:port."
+        default=SecretStr("mqtt://127.0.0.1:1883"),
+        description="The MQTT broker: mqtt:// or mqtts://user:password@host:port.",
     )
     broker_ca: Path | None = Field(
         None, description="PEM file of the authorities to trust for mqtts:// (default: the system's)."

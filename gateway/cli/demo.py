@@ -33,6 +33,8 @@ from gateway.settings import Settings, load_settings
 from gateway.store.engine import open_engine
 from gateway.store.vault import open_vault
 
+app = typer.Typer(add_completion=False)
+
 FOLDER = Path("var/demo")
 PREFERRED_PORTS = {"broker": 1883, "http": 8080}
 READY_WITHIN_S = 20.0
@@ -49,6 +51,7 @@ class Demo(Struct, frozen=True):
     report: Path
 
 
+@app.command()
 def demo(
     machines: Annotated[int, typer.Option(min=1, max=1603, help="How many machines of the county take part.")] = 200,
     duration: Annotated[str | None, typer.Option("--for", help="How long: 20s, 5m; default until Ctrl-C.")] = None,

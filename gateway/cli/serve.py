@@ -13,11 +13,14 @@ from gateway.observe import logs
 from gateway.scribe import scribe
 from gateway.settings import Settings, load_settings
 
+app = typer.Typer(add_completion=False)
+
 
 def _help(name: str) -> str:
     return str(Settings.model_fields[name].description)
 
 
+@app.command()
 def serve(
     broker: Annotated[str | None, typer.Option(help=_help("broker"))] = None,
     broker_ca: Annotated[Path | None, typer.Option(help=_help("broker_ca"))] = None,

@@ -94,6 +94,11 @@ def _enterprise_status(status: str) -> Callable[[Case], bool]:
 # --- credential, operator and employment ------------------------------------------------------------------------
 
 
+def _unreadable(case: Case) -> bool:
+    """What was scanned is known, and no credential. Of a malformed request it is not known."""
+    return case.asked.credential_kind == "malformed" and case.asked.malformed is None
+
+
 def _readable(case: Case) -> bool:
     return _knows_machine(case) and case.asked.credential_kind != "malformed"
 
@@ -268,7 +273,7 @@ RULES = (
             Rule("enterprise_production_suspended", _enterprise_status("production_suspended")),
             Rule("enterprise_licence_suspended", _enterprise_status("licence_suspended")),
             Rule("enterprise_closed", _enterprise_status("closed")),
-            Rule("credential_malformed", lambda case: case.asked.credential_kind == "malformed"),
+            Rule("credential_malformed", _unreadable),
         ),
     ),
     RuleGroup(_readable, (Rule("credential_unknown", _names_nobody),)),

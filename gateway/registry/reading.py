@@ -78,7 +78,6 @@ def recognise(headers: Sequence[str]) -> Plan:
     fitting.sort(key=lambda plan: len(plan.cells), reverse=True)
     if not fitting or (len(fitting) > 1 and len(fitting[0].cells) == len(fitting[1].cells)):
         raise Unreadable("its headers are those of no registry file" if not fitting else "could be two registry files")
-    _refuse_twice(fitting[0])
     return fitting[0]
 
 
@@ -89,11 +88,11 @@ def _plan(kind: Kind, names: Sequence[str], headers: Sequence[str]) -> Plan:
     return Plan(kind, cells, extra)
 
 
-def _refuse_twice(plan: Plan) -> None:
+def _refuse_twice(path: Path, plan: Plan) -> None:
     names = [column.name for _, column in plan.cells]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise Unreadable(f"names a column twice: {', '.join(twice)}")
+        raise RegistryFileError(f"{path}: names a column twice: {', '.join(twice)}; keep one of them")
 
 
 def expected_headers() -> str:
@@ -160,6 +159,7 @@ class Collected:
                     raise RegistryFileError(f"{path}: {error} ({found}); needed are {expected_headers()}") from None
                 self.warn(str(path), 1, f"{error} ({found}); passed over")
                 return
+            _refuse_twice(path, plan)
             self._names.append(str(path))
             for header in plan.extra:
                 self.warn(str(path), 1, f"column {shown(header, personal=False)} is not known; passed over")

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -35,12 +32,12 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
             event.listen(engine, "connect", _sqlite_connect)
             event.listen(engine, "begin", _sqlite_begin)
         if migrate:
+            from gateway.store.schema import upgrade
+
             upgrade(engine)
         return engine
     except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # the URL may hold a password: never repeat it
         raise DatabaseUnavailable(f"--database: {error}; use for example {DEFAULT_URL}") from error
-    except CommandError as error:
-        raise DatabaseUnavailable(f"--database: {error}; use the version of WeldGate that it was made with") from error
     except (sa.exc.DBAPIError, OSError) as error:
         reason = getattr(error, "orig", error)
         raise DatabaseUnavailable(
@@ -51,20 +48,6 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
 def reading(engine: Engine) -> Engine:
     """The same database for readers: their transactions never take the write lock."""
     return engine.execution_options(**{_READS: True})
-
-
-def upgrade(engine: Engine) -> None:
-    """Bring the schema to the newest revision."""
-    with engine.connect() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def alembic_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    return config
 
 
 def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:

@@ -86,7 +86,7 @@ def import_rows(
                 changes = _changes(connection, vault, rows_by_table, progress)
             return _write(connection, vault, changes, _Stamp(state is None, _version(state), now, source), progress)
     except sa.exc.DBAPIError as error:
-        reason = str(error.orig).splitlines()[0]
+        reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
         raise DatabaseUnavailable(f"the import was undone: {reason}; import the files again") from error
 
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from tests.support.brokers import free_port
 from tests.support.waiting import eventually
 
@@ -22,12 +23,14 @@ STOPPED_WITHIN_S = 30.0
 _SAMPLE = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
 
 
-def weldgate(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one command of ``weldgate`` to its end."""
-    command = [sys.executable, "-m", "gateway", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | (env or {})
-    )
+def weldgate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command of ``weldgate`` to its end, in this process: importing it anew each time takes a second."""
+    from gateway.cli import app
+
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 @dataclass

@@ -13,16 +13,16 @@ def connect(client_id: str, *, clean: bool = True, will: tuple[str, str] | None 
     """A CONNECT; ``will`` is topic and payload, QoS 1 and retained."""
     flags = (_CLEAN_SESSION if clean else 0) | (_WILL_QOS_1_RETAINED if will else 0)
     head = _text("MQTT") + bytes([4, flags]) + pack("!H", keep_alive_s)
-    return _packet(0x10, head + _text(client_id) + b"".join(map(_text, will or ())))
+    return packet(0x10, head + _text(client_id) + b"".join(map(_text, will or ())))
 
 
 def subscribe(topic_filter: str) -> bytes:
     """One filter, QoS 1, packet id 1."""
-    return _packet(0x82, pack("!H", 1) + _text(topic_filter) + b"\x01")
+    return packet(0x82, pack("!H", 1) + _text(topic_filter) + b"\x01")
 
 
 def publish(topic: str, payload: bytes, packet_id: int, *, retain: bool = False) -> bytes:
-    return _packet(PUBLISH | _QOS_1 | retain, _text(topic) + pack("!H", packet_id) + payload)
+    return packet(PUBLISH | _QOS_1 | retain, _text(topic) + pack("!H", packet_id) + payload)
 
 
 def publish_template(topic: str, payload: bytes) -> bytes:
@@ -54,7 +54,8 @@ def whole_packets(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = body + length
 
 
-def _packet(first: int, body: bytes) -> bytes:
+def packet(first: int, body: bytes) -> bytes:
+    """A whole control packet from its first byte and its body."""
     return bytes([first]) + _length(len(body)) + body
 
 

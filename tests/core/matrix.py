@@ -1,0 +1,199 @@
+"""Reads decision_matrix.toml: each case as a request, facts, a policy and what is expected."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.model import Asked, Certificate, Employment, Enterprise, Facts, Machine, OpenSession, Operator
+from gateway.core.policy import Policy, Rulebook, parse
+
+MATRIX = Path(__file__).with_name("decision_matrix.toml")
+REQUEST_ID = "request-00000001"
+
+Fields = dict[str, Any]
+Unknown = Literal["unknown"]
+
+
+class Named(Struct, forbid_unknown_fields=True):
+    """Whose session it is, and where."""
+
+    machine_id: str
+    operator_id: str
+
+
+class Row(Struct, forbid_unknown_fields=True, frozen=True):
+    """One case as it stands in the file."""
+
+    what: str
+    outcome: Literal["allow", "deny"]
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    certificate: str | None = None
+    start_by_s: int | None = None
+    lease_s: int | None = None
+    now: datetime | None = None
+    now_ms: int | None = None
+    machine: Fields | Unknown = {}
+    enterprise: Fields | Unknown = {}
+    operator: Fields | Unknown = {}
+    certificates: list[Fields] | None = None
+    employments: list[Fields] | None = None
+    credential: Literal["badge", "malformed", "names nobody"] = "badge"
+    malformed: str | None = None
+    asked_at: datetime | None = None
+    chip_clock: bool = True
+    waited_ms: int = 0
+    chip_reported: str | None = None
+    registry_age_s: int | Literal["never"] | None = None
+    machine_session: Named | None = None
+    operator_session: Named | None = None
+    policy: str = ""
+
+
+class AllGood(Struct, forbid_unknown_fields=True, frozen=True):
+    """The case in which nothing is wrong."""
+
+    now: datetime
+    machine: Fields
+    enterprise: Fields
+    operator: Fields
+    certificate: Fields
+    employment: Fields
+    chip_reported: str
+    registry_age_s: int
+
+
+class Matrix(Struct, forbid_unknown_fields=True, frozen=True):
+    all_good: AllGood
+    case: list[Row]
+
+
+def load() -> Matrix:
+    """The whole file; a name that the file must not hold is an error."""
+    return msgspec.toml.decode(MATRIX.read_bytes(), type=Matrix)
+
+
+ALL_GOOD = load().all_good
+
+
+def millis(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _over(good: Fields, different: Fields) -> Fields:
+    """The all-good row with what is different; ``"unknown"`` and an empty text stand for not known."""
+    return {key: None if value in ("unknown", "") else value for key, value in (good | different).items()}
+
+
+def machine(**different: Any) -> Machine:
+    return Machine(**_over(ALL_GOOD.machine, different))
+
+
+def enterprise(**different: Any) -> Enterprise:
+    return Enterprise(**_over(ALL_GOOD.enterprise, different))
+
+
+def operator(**different: Any) -> Operator:
+    return Operator(**_over(ALL_GOOD.operator, different))
+
+
+def certificate(**different: Any) -> Certificate:
+    return Certificate(**_over({"reviewed_on": None} | ALL_GOOD.certificate, different))
+
+
+def employment(**different: Any) -> Employment:
+    return Employment(**_over({"until": None} | ALL_GOOD.employment, different))
+
+
+def session(machine_id: str, operator_id: str | None, now: int) -> OpenSession:
+    return OpenSession(f"session-{machine_id}", machine_id, operator_id, now + 600_000)
+
+
+def asked(**different: Any) -> Asked:
+    """The all-good request."""
+    fields: Fields = {
+        "request_id": REQUEST_ID,
+        "credential": "P0***23",
+        "credential_kind": "badge",
+        "challenge": "challenge-1",
+        "method": "scan",
+        "at": millis(ALL_GOOD.now),
+    }
+    return Asked(**fields | different)
+
+
+def facts(**different: Any) -> Facts:
+    """The all-good facts."""
+    person = operator()
+    fields: Fields = {
+        "now": millis(ALL_GOOD.now),
+        "machine": machine(),
+        "chip_reported": ALL_GOOD.chip_reported,
+        "enterprise": enterprise(),
+        "operator_id": person.operator_id,
+        "operator": person,
+        "employments": (employment(),),
+        "certificates": (certificate(),),
+        "registry_age_s": ALL_GOOD.registry_age_s,
+    }
+    return Facts(**fields | different)
+
+
+def asked_of(row: Row) -> Asked:
+    now = _now(row)
+    if row.malformed is not None:
+        return Asked(REQUEST_ID, credential="", credential_kind="malformed", challenge="", malformed=row.malformed)
+    at = (millis(row.asked_at) if row.asked_at else now) if row.chip_clock else None
+    return asked(at=at, credential_kind="malformed" if row.credential == "malformed" else "badge")
+
+
+def facts_of(row: Row) -> Facts:
+    now, named = _now(row), row.credential == "badge" and row.malformed is None
+    person = {"employments": (), "certificates": (), "operator_id": None, "operator": None}
+    if named:
+        person = {
+            "operator_id": ALL_GOOD.operator["operator_id"],
+            "operator": None if row.operator == "unknown" else operator(**row.operator),
+            "employments": tuple(employment(**one) for one in _or_one(row.employments)),
+            "certificates": tuple(certificate(**one) for one in _or_one(row.certificates)),
+        }
+    chip = ALL_GOOD.chip_reported if row.chip_reported is None else row.chip_reported or None
+    age = ALL_GOOD.registry_age_s if row.registry_age_s is None else row.registry_age_s
+    return facts(
+        now=now,
+        waited_ms=row.waited_ms,
+        machine=None if row.machine == "unknown" else machine(**row.machine),
+        enterprise=None if "unknown" in (row.machine, row.enterprise) else enterprise(**_fields(row.enterprise)),
+        chip_reported=chip,
+        registry_age_s=None if age == "never" else age,
+        machine_session=_session(row.machine_session, now),
+        operator_session=_session(row.operator_session, now),
+        **person,
+    )
+
+
+def rulebook_of(row: Row) -> Rulebook:
+    return Rulebook(parse(row.policy, row.what) if row.policy else Policy())
+
+
+def _now(row: Row) -> int:
+    return row.now_ms if row.now_ms is not None else millis(row.now or ALL_GOOD.now)
+
+
+def _fields(row: Fields | Unknown) -> Fields:
+    return row if isinstance(row, dict) else {}
+
+
+def _or_one(rows: list[Fields] | None) -> list[Fields]:
+    return [{}] if rows is None else rows
+
+
+def _session(named: Named | None, now: int) -> OpenSession | None:
+    return session(named.machine_id, named.operator_id, now) if named else None
+
+
+YESTERDAY = date.fromordinal(ALL_GOOD.now.date().toordinal() - 1)
+TOMORROW = date.fromordinal(ALL_GOOD.now.date().toordinal() + 1)

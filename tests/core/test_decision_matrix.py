@@ -1,0 +1,69 @@
+"""Every case of decision_matrix.toml, decided; and every reason code has a case."""
+
+import pytest
+
+from gateway.core.decide import decide
+from gateway.core.reasons import REASONS
+from gateway.core.rules import CERTIFICATE_RULES, RULES
+from tests.core.matrix import ALL_GOOD, Row, asked_of, facts_of, load, rulebook_of
+
+CASES = load().case
+
+DROPPED_BEFORE_THE_DECISION = {"request_retained"}
+"""A retained request is a replay: it is dropped and recorded without being decided or answered."""
+FACTS_COME_LATER = {
+    "machine_out_of_service": "needs locks that people set by hand, which are not yet among the facts",
+    "machine_offline": "needs the unlock asked for by phone",
+    "credential_expired": "needs operator codes that carry a time",
+    "credential_replayed": "needs operator codes that are good once",
+    "permit_missing": "needs hot-work permits, which are not yet among the registries",
+    "permit_expired": "needs hot-work permits, which are not yet among the registries",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_the_gate_answers_as_the_matrix_says(case: Row) -> None:
+    decision = decide(asked_of(case), facts_of(case), rulebook_of(case))
+    assert (decision.outcome, decision.reasons, decision.warnings) == (case.outcome, case.reasons, case.warnings)
+    for name in ("start_by_s", "lease_s"):
+        if getattr(case, name) is not None:
+            assert getattr(decision, name) == getattr(case, name), name
+    if case.certificate is not None:
+        assert decision.certificate == (case.certificate or None)
+
+
+def test_no_case_is_written_twice() -> None:
+    assert len({case.what for case in CASES}) == len(CASES)
+    said = [(asked_of(case), facts_of(case), case.policy) for case in CASES]
+    assert [case.what for case, one in zip(CASES, said, strict=True) if said.count(one) > 1] == []
+
+
+def test_every_reason_code_refuses_in_a_case_or_is_listed_with_why_it_cannot_yet() -> None:
+    refusing = {code for case in CASES if case.outcome == "deny" for code in case.reasons}
+    not_yet = DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER)
+    assert refusing | not_yet == set(REASONS)
+    assert refusing & not_yet == set()
+
+
+def test_a_code_has_a_rule_unless_its_facts_come_later() -> None:
+    ruled = {rule.code for group in RULES for rule in group.rules} | {rule.code for rule in CERTIFICATE_RULES}
+    assert set(REASONS) - ruled == DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER) | {"internal_error"}
+
+
+def test_no_code_has_two_rules() -> None:
+    ruled = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
+    assert len(ruled) == len(set(ruled))
+
+
+def test_reasons_and_warnings_of_the_matrix_stand_in_the_order_of_the_rules() -> None:
+    ruled = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
+    places = {code: place for place, code in enumerate([*ruled, "internal_error"])}
+    for case in CASES:
+        for codes in (case.reasons, case.warnings):
+            assert list(codes) == sorted(codes, key=places.__getitem__), case.what
+
+
+def test_the_all_good_case_is_in_the_county_s_time() -> None:
+    offset = ALL_GOOD.now.utcoffset()
+    assert offset is not None
+    assert offset.total_seconds() == 8 * 3600
