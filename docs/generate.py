@@ -97,9 +97,9 @@ def metrics() -> str:
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Each command that does something, with its full name."""
-    if getattr(command, "commands", None):
-        for name, inner in command.commands.items():
-            yield from _commands(inner, f"{path} {name}")
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(None):
+            yield from _commands(command.get_command(None, name), f"{path} {name}")
     else:
         yield path, command
 

@@ -181,16 +181,19 @@ class Gateway:
             "broker": self._link.connected,
             "database": self._pipeline.database_ok,
             "registry": self._state.snapshot.version > 0,
+            "clock": self._state.clock_behind_s(now_ms()) <= self._state.rulebook.policy.requests.max_age_s,
         }
 
     def _refresh_gauges(self) -> None:
         metrics = self._metrics
         metrics.sessions.set(len(self._state.sessions))
         metrics.queue.labels("inbox").set(self._pipeline.waiting)
+        metrics.queue.labels("scribe").set(self._pipeline.at_scribe)
         metrics.queue.labels("unacknowledged").set(self._link.unacknowledged)
         metrics.broker.set(self._link.connected)
         metrics.database.set(self._pipeline.database_ok)
         metrics.age.set(self._state.snapshot.age_s(now_ms()) or 0)
+        metrics.clock.set(self._state.clock_behind_s(now_ms()))
         metrics.observers.set(self._hub.failures)
 
     @asynccontextmanager

@@ -194,7 +194,13 @@ class Pipeline:
 
     @property
     def waiting(self) -> int:
+        """Messages not handled yet."""
         return len(self._inbox)
+
+    @property
+    def at_scribe(self) -> int:
+        """Messages handled and not durable yet."""
+        return sum(len(flight.batch) for flight in (*self._flights, *self._failed))
 
     async def _take(self) -> list[Inbound] | None:
         """The next batch, empty at a tick or after a failure; None once drained."""
@@ -271,6 +277,7 @@ class Pipeline:
             self._answers[key] = _outbound(key, reply)
         self._state.sessions.load(recalled.sessions)
         self._state.chips = recalled.chips
+        self._state.latest = max(self._state.latest, recalled.latest)
         self._set_database(True)
         self._in_doubt = False
 

@@ -1,6 +1,5 @@
 """Every setting of the gateway in one class: command line, then environment ``WELDGATE_…``, then TOML file."""
 
-import os
 import re
 import socket
 import tomllib
@@ -13,7 +12,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.errors import WeldGateError
 from gateway.store.engine import DEFAULT_URL
 
-CONFIG_VARIABLE = "WELDGATE_CONFIG"
 DEFAULT_CONFIG = "weldgate.toml"
 
 
@@ -26,6 +24,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WELDGATE_", extra="forbid")
 
+    config: Path = Field(default=Path(DEFAULT_CONFIG), description="TOML file with any of these settings.")
     broker: SecretStr = Field(
         default=SecretStr("mqtt://127.0.0.1:1883"),
         description="The MQTT broker: mqtt:// or mqtts://user:password@host:port.",
@@ -81,7 +80,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (pydantic's signature)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
+        named = init_settings() | env_settings()
+        path = Path(named.get("config", DEFAULT_CONFIG))
+        if "config" in named and not path.is_file():
+            raise SettingsError(f"setting config = {str(path)!r}: there is no such file")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 
 
@@ -95,7 +97,7 @@ def load_settings(**given: Any) -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG)}: {error}") from None
+        raise SettingsError(f"the TOML file of settings: {error}") from None
 
 
 def _explain(problem: Any) -> str:

@@ -3,6 +3,7 @@
 A session is seen from two sides: it may exist from the moment its request is published, and it does for certain once
 the answer arrived; it may be over once the chip's ``locked`` is published, and it is for certain when the broker has
 had it and the gateway had ``SETTLE_MS`` to take it in. In between either answer to another request is right.
+At the start of a run nobody is taken to be in a session; the chips' ``boot`` ends what an earlier run left at theirs.
 """
 
 from msgspec import Struct

@@ -22,6 +22,7 @@ def _help(name: str) -> str:
 
 @app.command()
 def serve(
+    config: Annotated[Path | None, typer.Option(help=_help("config"))] = None,
     broker: Annotated[str | None, typer.Option(help=_help("broker"))] = None,
     broker_ca: Annotated[Path | None, typer.Option(help=_help("broker_ca"))] = None,
     database: Annotated[str | None, typer.Option(help=_help("database"))] = None,
@@ -34,6 +35,7 @@ def serve(
     """Run the gateway until SIGTERM: then it takes no new work, answers what is in flight and exits."""
     with reporting_errors():
         settings = load_settings(
+            config=config,
             broker=broker,
             broker_ca=broker_ca,
             database=database,

@@ -177,11 +177,13 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     """Everything a decision may look at besides the request and the policy. None or empty = not known.
 
     ``waited_ms`` is how long the request has waited inside the gateway by the monotonic clock.
+    ``clock_behind_s`` is how far the wall clock stands behind the latest record: it has been set back.
     ``operator_id`` is whom the credential names, whether or not the operators' registry holds that person.
     """
 
     now: Millis
     waited_ms: Count = 0
+    clock_behind_s: Count = 0
     machine: Machine | None = None
     chip_reported: str | None = None
     enterprise: Enterprise | None = None

@@ -66,6 +66,11 @@ def _overloaded(case: Case) -> bool:
     return case.facts.waited_ms > case.policy.requests.answer_within_s * 1000
 
 
+def _clock_set_back(case: Case) -> bool:
+    """With the clock behind the record, no date can be trusted; a small step back is a correction."""
+    return case.facts.clock_behind_s > case.policy.requests.max_age_s
+
+
 def _registry_stale(case: Case) -> bool:
     age = case.facts.registry_age_s
     return age is not None and age > case.policy.registry.max_age_s
@@ -259,6 +264,7 @@ RULES = (
             Rule("request_malformed", lambda case: case.asked.malformed is not None),
             Rule("request_stale", _request_stale),
             Rule("overloaded", _overloaded),
+            Rule("internal_error", _clock_set_back),
             Rule("registry_stale", _registry_stale),
             Rule("machine_unknown", lambda case: case.facts.machine is None),
         ),

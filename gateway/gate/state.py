@@ -17,6 +17,12 @@ class GateState:
         self.wall_ms = wall_ms
         self.sessions = Sessions()
         self.chips: dict[str, str] = {}
+        self.latest: Millis = 0
+
+    def clock_behind_s(self, now: Millis) -> int:
+        """How far ``now`` stands behind the latest moment on record, whole seconds."""
+        self.latest = max(self.latest, now)
+        return (self.latest - now) // 1000
 
     def facts(self, machine_id: str, named: str | None, waited_ms: int) -> Facts:
         """What is known about the machine, its firm and the person whom the credential names, now."""
@@ -28,6 +34,7 @@ class GateState:
         return Facts(
             now=now,
             waited_ms=waited_ms,
+            clock_behind_s=self.clock_behind_s(now),
             machine=machine,
             chip_reported=self.chips.get(machine_id),
             enterprise=snapshot.enterprises.get(machine.uscc) if machine else None,

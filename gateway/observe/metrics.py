@@ -66,6 +66,9 @@ class Metrics:
         self.age = Gauge(
             "weldgate_registry_age_seconds", "Time since a source confirmed the registries.", registry=registry
         )
+        self.clock = Gauge(
+            "weldgate_clock_behind_seconds", "How far the clock stands behind the latest record.", registry=registry
+        )
         self.observers = Gauge("weldgate_observer_failures", "Events that an observer failed on.", registry=registry)
         GCCollector(registry=registry)
         ProcessCollector(registry=registry)

@@ -134,6 +134,13 @@ def on_record(connection: Connection, keys: Iterable[Key]) -> dict[Key, Record]:
     return found
 
 
+def latest_at(connection: Connection) -> Millis:
+    """When the last record was made; 0 for an empty ledger."""
+    with connection.begin():
+        last = select(_ledger.c.at).order_by(_ledger.c.seq.desc()).limit(1)
+        return connection.execute(last).scalar() or 0
+
+
 class _Reply(Struct, frozen=True):
     reply: Raw
 

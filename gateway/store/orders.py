@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from gateway.core.model import Millis
 from gateway.store.journal import Batch
 from gateway.store.ledger import Head, Key
 from gateway.store.prepared import Row
@@ -34,11 +35,12 @@ class Committed(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Recalled(Struct, frozen=True, tag=True, array_like=True):
-    """``answers`` holds the reply (None for an event) of each key that is on record."""
+    """``answers`` holds the reply (None for an event) of each key on record; ``latest`` is the last record's time."""
 
     answers: list[tuple[Key, bytes | None]]
     sessions: list[Row]
     chips: dict[str, str]
+    latest: Millis
 
 
 class Writable(Struct, frozen=True, tag=True, array_like=True):

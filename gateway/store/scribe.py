@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
 from gateway.store.journal import Batch, Journal, chip_serials, open_sessions, probe
-from gateway.store.ledger import Key, on_record, reply_in
+from gateway.store.ledger import Key, latest_at, on_record, reply_in
 from gateway.wire.tokens import Signer
 
 IN_DOUBT = "an earlier batch failed; read back first"
@@ -71,7 +71,7 @@ class Scribe:
 
     def _recall(self, connection: Connection, keys: list[Key]) -> orders.Result:
         answers = [(key, reply_in(record)) for key, record in on_record(connection, keys).items()]
-        recalled = orders.Recalled(answers, open_sessions(connection), chip_serials(connection))
+        recalled = orders.Recalled(answers, open_sessions(connection), chip_serials(connection), latest_at(connection))
         self._in_doubt = False
         return recalled
 

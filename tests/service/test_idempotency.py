@@ -46,7 +46,7 @@ def test_repeats_that_arrive_together_get_the_same_bytes(service: Service) -> No
     with service.gateway.locked_database():  # so that they share a batch
         for _ in range(repeats):
             service.chips.send(f"{ROOT}/{machine}/request", payload)
-        eventually(lambda: service.gateway.metric('weldgate_queue_messages{queue="inbox"}') > 0, what="waiting")
+        eventually(lambda: service.gateway.metric('weldgate_queue_messages{queue="scribe"}') > 0, what="waiting")
     service.chips.answer(machine, request_id, number=repeats)
     assert len({seen.payload for seen in service.chips.answers(machine, request_id)}) == 1
     one_of_each(service, machine, request_id)

@@ -92,6 +92,11 @@ class Gateway:
         """As a power failure."""
         self._end(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """SIGTERM, not waited for."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
     def drain(self) -> int:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
@@ -132,6 +137,11 @@ class Gateway:
     @property
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
+
+    def settle(self) -> None:
+        """Some turns of its event loop: what had reached the gateway before, messages or a signal, is taken up."""
+        for _ in range(3):
+            self.get("/livez")
 
     def not_ready(self, what: str) -> bool:
         """Whether ``/readyz`` names ``what`` (broker, database, registry) as the trouble."""

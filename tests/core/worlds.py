@@ -1,0 +1,155 @@
+"""Hypothesis strategies for requests, facts and policies: near the all-good case, and far from it."""
+
+from datetime import date, timedelta
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+
+from gateway.core.model import (
+    Asked,
+    Certificate,
+    CertificateStatus,
+    Employment,
+    Enterprise,
+    EnterpriseStatus,
+    Facts,
+    Machine,
+    MachineStatus,
+    OpenSession,
+    Operator,
+    OperatorStatus,
+    Process,
+    Verification,
+)
+from gateway.core.policy import GRACE_CODES, MODES, Age, Credentials, Hours, Lease, Observe, Policy, Scope
+from gateway.core.reasons import FIXED_CODES, REASONS
+from tests.core.matrix import ALL_GOOD, asked, certificate, employment, enterprise, facts, machine, millis, operator
+
+NOW = millis(ALL_GOOD.now)
+TODAY = ALL_GOOD.now.date()
+MINUTE_MS = 60_000
+
+near_days = st.integers(-800, 800).map(lambda n: TODAY + timedelta(days=n))
+days = st.one_of(
+    near_days, near_days, st.integers(-2, 2).map(lambda n: TODAY + timedelta(days=n)), st.dates(), st.just(date.max)
+)
+moments = st.one_of(
+    st.just(NOW),
+    st.integers(NOW - 2 * 86_400_000, NOW + 2 * 86_400_000),
+    st.integers(-5, 5).map(lambda n: NOW + 14 * 3_600_000 + n),
+)
+"""The third kind lies around midnight in the county."""
+whole_minutes = st.integers(-3000, 3000).map(lambda n: NOW + n * MINUTE_MS)
+ids = st.text("ABCDEFGHJK0123456789-", min_size=3, max_size=12)
+
+
+def _one_of(values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(get_args(values))
+
+
+def mostly(good: Any, otherwise: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """The all-good value in about two cases of three."""
+    return st.one_of(st.just(good), st.just(good), otherwise)
+
+
+certificates: st.SearchStrategy[Certificate] = st.builds(
+    certificate,
+    item=mostly("fusion", _one_of(Process)),
+    valid_from=mostly(date(2023, 1, 1), st.none() | days),
+    valid_until=mostly(date(2028, 12, 31), days),
+    review_due=mostly(date(2026, 12, 31), st.none() | days),
+    reviewed_on=mostly(None, days),
+    status=mostly("valid", _one_of(CertificateStatus)),
+    verification=mostly("verified", _one_of(Verification)),
+)
+several_certificates = st.lists(certificates, max_size=4).map(
+    lambda found: tuple(certificate_named(one, f"ref-{number}") for number, one in enumerate(found))
+)
+
+
+def certificate_named(one: Certificate, ref: str) -> Certificate:
+    fields = {name: getattr(one, name) for name in one.__struct_fields__}
+    return Certificate(**fields | {"ref": ref})
+
+
+employments: st.SearchStrategy[tuple[Employment, ...]] = mostly(
+    (employment(),),
+    st.lists(st.builds(Employment, st.just(employment().uscc), st.none() | days, st.none() | days), max_size=3).map(
+        tuple
+    ),
+)
+machines: st.SearchStrategy[Machine | None] = mostly(
+    machine(),
+    st.none()
+    | st.builds(
+        machine,
+        process=_one_of(Process),
+        status=_one_of(MachineStatus),
+        chip=st.none() | ids,
+        division=st.sampled_from(["330521", "330522"]),
+    ),
+)
+enterprises: st.SearchStrategy[Enterprise | None] = mostly(
+    enterprise(), st.none() | st.builds(enterprise, status=_one_of(EnterpriseStatus))
+)
+operators: st.SearchStrategy[Operator | None] = mostly(
+    operator(), st.none() | st.builds(operator, status=_one_of(OperatorStatus), born_on=st.none() | days)
+)
+sessions: st.SearchStrategy[OpenSession | None] = mostly(
+    None,
+    st.builds(
+        OpenSession,
+        ids,
+        st.sampled_from(["HJ-0001", "HJ-0002"]),
+        st.sampled_from([None, operator().operator_id, "P000999"]),
+        moments,
+    ),
+)
+requests: st.SearchStrategy[Asked] = st.builds(
+    asked,
+    at=mostly(None, moments),
+    credential_kind=mostly("badge", st.just("malformed")),
+    malformed=mostly(None, st.just("Expected `str`, got `int` - at `$.challenge`")),
+    method=st.sampled_from([None, "scan", "card", "keypad"]),
+)
+
+
+def worlds(now: st.SearchStrategy[int] = moments) -> st.SearchStrategy[Facts]:
+    """Facts in every combination."""
+    return st.builds(
+        facts,
+        now=now,
+        waited_ms=mostly(0, st.integers(0, 60_000)),
+        machine=machines,
+        chip_reported=mostly(ALL_GOOD.chip_reported, st.none() | ids),
+        enterprise=enterprises,
+        operator_id=mostly(operator().operator_id, st.none()),
+        operator=operators,
+        employments=employments,
+        certificates=several_certificates,
+        machine_session=sessions,
+        operator_session=sessions,
+        registry_age_s=mostly(60, st.none() | st.integers(0, 30 * 86_400)),
+    )
+
+
+_clocks = st.builds(lambda h, m: f"{h:02}:{m:02}", st.integers(0, 23), st.integers(0, 59)) | st.just("24:00")
+_codes = sorted(set(REASONS) - FIXED_CODES)
+_rules = st.dictionaries(st.sampled_from(_codes), st.sampled_from(MODES), max_size=8)
+_grace = st.dictionaries(st.sampled_from(GRACE_CODES), st.integers(0, 366), max_size=2)
+_observes = mostly(False, st.just(True)).map(Observe)
+_scopes = st.builds(Scope, rules=_rules, grace=_grace, observe=st.none() | _observes)
+
+policies: st.SearchStrategy[Policy] = st.builds(
+    Policy,
+    version=st.text(max_size=8),
+    rules=_rules,
+    grace=_grace,
+    lease=st.builds(Lease, lease_s=st.integers(1, 30 * 86_400) | st.integers(1, 1800), start_by_s=st.integers(1, 30)),
+    credentials=mostly(Credentials(), st.just(Credentials(()))),
+    hours=st.builds(Hours, _clocks, _clocks),
+    age=st.builds(Age, st.integers(14, 30), st.integers(50, 100)),
+    observe=_observes,
+    division=st.dictionaries(st.just("330521"), _scopes, max_size=1),
+    enterprise=st.dictionaries(st.just(enterprise().uscc), _scopes, max_size=1),
+)
