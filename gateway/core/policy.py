@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -13,7 +13,7 @@ from gateway.core.reasons import FIXED_CODES, REASONS
 Mode = Literal["enforce", "warn", "off"]
 MODES: tuple[Mode, ...] = ("enforce", "warn", "off")
 MAX_GRACE_DAYS = 366
-Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(?!\n)$")]
 Seconds = Annotated[int, Meta(ge=1, le=30 * 86_400)]
 
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
@@ -162,11 +162,14 @@ def _effective(policy: Policy, division: str | None, uscc: str | None) -> Effect
 def parse(text: str, name: str = "policy") -> Policy:
     """A policy from its TOML text; raises PolicyError with the line and the reason."""
     try:
-        policy = msgspec.convert(tomllib.loads(text), Policy, strict=True)
+        raw = tomllib.loads(text)
+        policy = msgspec.convert(raw, Policy, strict=True)
     except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"{name}: not valid TOML: {error}") from error
+        problem = str(error).replace("at end of document", f"at line {len(text.splitlines())}, end of document")
+        raise PolicyError(f"{name}: not valid TOML: {problem}") from error
     except msgspec.ValidationError as error:
-        raise PolicyError(_located(text, name, *_path_of(str(error)))) from error
+        path, problem = _path_of(str(error))
+        raise PolicyError(_located(text, name, _exactly(raw, path), problem)) from error
     for path, problem in _problems(policy):
         raise PolicyError(_located(text, name, path, problem))
     return policy
@@ -221,8 +224,32 @@ def _path_of(message: str) -> tuple[tuple[str, ...], str]:
     """``Expected `int`, got `str` - at `$.lease.lease_s``` as path and problem."""
     problem, _, where = message.partition(" - at ")
     unknown = re.search(r"unknown field `([^`]+)`", problem)
-    path = tuple(part for part in where.strip("`").removeprefix("$").replace("[...]", f".{ANY_KEY}").split(".") if part)
+    keys = re.sub(r"\[[0-9]+\]", "", where.strip("`").removeprefix("$").replace("[...]", f".{ANY_KEY}"))
+    path = tuple(part for part in keys.split(".") if part)
     return (*path, unknown.group(1)) if unknown else path, f"{problem}; see docs/policy.md"
+
+
+def _exactly(raw: dict[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    """``path`` with the keys that the decoder left out: each is the first one that is refused by itself."""
+    held: Any = raw
+    for depth, key in enumerate(path):
+        if key == ANY_KEY:
+            refused = (name for name in held if not _converts({name: held[name]}, path[:depth]))
+            key = next(refused, ANY_KEY)
+            path = (*path[:depth], key, *path[depth + 1 :])
+        held = held.get(key, {}) if isinstance(held, dict) else {}
+    return path
+
+
+def _converts(held: dict[str, Any], path: tuple[str, ...]) -> bool:
+    """Whether a document that holds nothing else, under ``path``, is taken."""
+    for key in reversed(path):
+        held = {key: held}
+    try:
+        msgspec.convert(held, Policy, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _located(text: str, name: str, path: tuple[str, ...], problem: str) -> str:
@@ -242,12 +269,12 @@ def _line_of(text: str, path: tuple[str, ...]) -> int:
             here = section
         else:
             here = [*section, *(part.strip(" \"'") for part in stripped.split("=")[0].split("."))]
-        matched = len(here) if _names(here, path) else 0
+        matched = min(len(here), len(path)) if _names(here, path) else 0
         if matched > depth:
             best, depth = number, matched
     return best
 
 
 def _names(here: list[str], path: tuple[str, ...]) -> bool:
-    """Whether ``here`` is ``path`` or leads to it."""
-    return len(here) <= len(path) and all(want in (ANY_KEY, have) for have, want in zip(here, path, strict=False))
+    """Whether ``here`` is ``path``, leads to it or lies below it."""
+    return all(want in (ANY_KEY, have) for have, want in zip(here, path, strict=False))

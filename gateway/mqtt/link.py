@@ -10,6 +10,7 @@ from typing import Any
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.clock import monotonic_ns
+from gateway.errors import WeldGateError
 from gateway.mqtt.url import BrokerUrl
 from gateway.mqtt.wire import Wire
 from gateway.wire.inbound import Inbound, Outbound
@@ -62,7 +63,10 @@ class Link:
         wire = Wire(client_id, self._arrived, self._schedule_flush)
         wire.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
-            wire.tls_set(ca_certs=ca_file)
+            try:
+                wire.tls_set(ca_certs=ca_file)
+            except OSError as error:
+                raise WeldGateError(f"--broker-ca {ca_file}: {error}; use a PEM file of certificates") from error
         wire.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         wire.on_connect = self._on_connect
         wire.on_disconnect = self._on_disconnect

@@ -4,7 +4,18 @@ last change. Personal numbers are sealed (AES-GCM) and found by their keyed inde
 from datetime import date
 from typing import Literal, get_args
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, MetaData, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from gateway.core.model import (
@@ -25,6 +36,11 @@ NAMING = {
 }
 metadata: MetaData = SQLModel.metadata
 metadata.naming_convention = NAMING
+
+_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite keeps the table itself in the order of an INTEGER key; of a BIGINT it would keep an index besides."""
+_BY_KEY = {"sqlite_with_rowid": False}
+"""The same for keys of text: rows lie in the order of the key, which saves an index and a page in each commit."""
 
 RecordKind = Literal["decision", "event", "session_end", "rejected", "gateway"]
 
@@ -47,7 +63,7 @@ class LedgerRow(SQLModel, table=True):
         _one_of("kind", RecordKind),
         _one_of("outcome", Outcome),
     )
-    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
     kind: str = Field(sa_column=Column(String(16), nullable=False))
     machine_id: str | None = Field(default=None, max_length=32)
@@ -100,6 +116,7 @@ class SessionRow(SQLModel, table=True):
             postgresql_where=text("ended_at IS NULL"),
         ),
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+        _BY_KEY,
     )
     session_id: str = Field(primary_key=True, max_length=64)
     machine_id: str = Field(max_length=32)
@@ -117,6 +134,7 @@ class UsageRow(SQLModel, table=True):
     """The latest cumulative usage of each session."""
 
     __tablename__ = "usage"
+    __table_args__ = _BY_KEY
     session_id: str = Field(primary_key=True, max_length=64)
     machine_id: str = Field(primary_key=True, max_length=32)
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -137,6 +155,7 @@ class ChipRow(SQLModel, table=True):
     """What each chip last reported of itself."""
 
     __tablename__ = "chips"
+    __table_args__ = _BY_KEY
     machine_id: str = Field(primary_key=True, max_length=32)
     received_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     online: bool

@@ -152,7 +152,7 @@ def asked_of(row: Row) -> Asked:
 
 def facts_of(row: Row) -> Facts:
     now, named = _now(row), row.credential == "badge" and row.malformed is None
-    person = {"employments": (), "certificates": (), "operator_id": None, "operator": None}
+    person: Fields = {"employments": (), "certificates": (), "operator_id": None, "operator": None}
     if named:
         person = {
             "operator_id": ALL_GOOD.operator["operator_id"],

@@ -54,7 +54,7 @@ class Bomb:
     def _explode(self, *_: object) -> NoReturn:
         raise ArithmeticError("bomb")
 
-    __bool__ = __len__ = __iter__ = __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __sub__ = __hash__ = _explode  # type: ignore[assignment]
+    __bool__ = __len__ = __iter__ = __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __sub__ = __hash__ = _explode
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ArithmeticError(name)

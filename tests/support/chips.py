@@ -47,6 +47,7 @@ class Chips:
         self._subscribed = False
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv311)
         self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.max_inflight_messages_set(0)
@@ -56,12 +57,16 @@ class Chips:
     def __enter__(self) -> Self:
         self._client.connect("127.0.0.1", self._port)
         self._client.loop_start()
-        self._wait(lambda: self._subscribed, WITHIN_S, "subscribed")
+        self.until_subscribed()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def until_subscribed(self) -> None:
+        """Waits until what is published from now on is heard, also after the broker went away."""
+        self._wait(lambda: self._subscribed, WITHIN_S, "subscribed")
 
     # --- out ---
 
@@ -136,6 +141,9 @@ class Chips:
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
         client.subscribe([(f"{ROOT}/+/decision", 1), (f"{ROOT}/feed/#", 1), (f"{ROOT}/gateway/#", 1)])
+
+    def _on_disconnect(self, *_: Any) -> None:
+        self._subscribed = False
 
     def _on_subscribe(self, *_: Any) -> None:
         with self._news:

@@ -82,6 +82,12 @@ class Gateway:
         return self._process.pid
 
     @property
+    def pids(self) -> list[int]:
+        """The gateway's process and those that it has started."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, children)]
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs; one that ended by itself fails the test."""
         assert self._process is not None, "the gateway was not started"

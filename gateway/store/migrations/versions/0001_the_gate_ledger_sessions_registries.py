@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("relay", sa.String(length=6), nullable=True),
         sa.Column("challenge", sa.String(length=128), nullable=True),
         sa.PrimaryKeyConstraint("machine_id", name=op.f("pk_chips")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "employments",
@@ -84,7 +85,7 @@ def upgrade() -> None:
 
     op.create_table(
         "ledger",
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("machine_id", sa.String(length=32), nullable=True),
@@ -180,6 +181,7 @@ def upgrade() -> None:
         sa.Column("end_reason", sa.String(length=64), nullable=True),
         sa.CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name=op.f("ck_sessions_ended")),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_sessions")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("sessions", schema=None) as batch_op:
         batch_op.create_index(
@@ -214,6 +216,7 @@ def upgrade() -> None:
         sa.Column("voltage_v", sa.Float(), nullable=True),
         sa.Column("final", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("session_id", "machine_id", name=op.f("pk_usage")),
+        sqlite_with_rowid=False,
     )
     # ### end Alembic commands ###
 
