@@ -129,7 +129,9 @@ def _taken(annotation: Any) -> str:
     """What a parameter takes; nothing for a switch."""
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
         return " ".join(code(choice) for choice in annotation)
-    return {bool: "", str: "text", int: "integer", float: "number", Path: "path", datetime: "day"}.get(annotation, "paths")
+    return {bool: "", str: "text", int: "integer", float: "number", Path: "path", datetime: "day"}.get(
+        annotation, "paths"
+    )
 
 
 # --- policy and reasons -----------------------------------------------------------------------------------------
@@ -140,8 +142,8 @@ _POLICY_MEANINGS = {
     "grace.<code>": "Days after the last valid day on which the rule only warns.",
     "lease.lease_s": "How long a grant keeps the relay closed, seconds.",
     "lease.start_by_s": "How long a chip may take to accept a grant, seconds.",
-    "lease.idle_lock_s": "Idle time after which a chip locks, seconds. Recorded with the policy; not yet sent to chips.",
-    "lease.drain_deadline_s": "How long an arc may go on after a lock, seconds. Recorded with the policy; not yet sent.",
+    "lease.idle_lock_s": "Idle time after which a chip locks, seconds. Kept with the policy; not yet sent to chips.",
+    "lease.drain_deadline_s": "How long an arc may go on after a lock, seconds. Kept with the policy; not yet sent.",
     "requests.max_age_s": "A request whose `at` is further from the gateway's clock is stale, seconds.",
     "requests.answer_within_s": "A request that waited longer inside the gateway is refused as `overloaded`, seconds.",
     "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",

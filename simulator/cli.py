@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -79,10 +81,12 @@ def run(
 async def _run(options: FleetOptions, *, quiet: bool) -> Report:
     """The run with a live line where a person watches."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        return await Fleet(options).run()
-    with Live(console=console, transient=True, refresh_per_second=4) as live:
-        return await Fleet(options, lambda progress: live.update(_line(progress))).run()
+    watched = console.is_terminal and not quiet
+    with Live(console=console, transient=True, refresh_per_second=4) if watched else nullcontext() as live:
+        fleet = Fleet(options, (lambda progress: live.update(_line(progress))) if live else None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
+        return await fleet.run()
 
 
 def _line(progress: Progress) -> Text:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from random import Random
 
@@ -81,6 +82,7 @@ class Fleet:
         self._stage = "connecting"
         self._started = time.monotonic()
         self._over = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._crash: BaseException | None = None
 
     async def run(self) -> Report:
@@ -96,6 +98,10 @@ class Fleet:
                 raise _first(expected) from None
             raise
         return self._report()
+
+    def stop(self) -> None:
+        """End the run before its time: everybody goes home, and the report is of what was played."""
+        self._stopped.set()
 
     async def _run_tasks(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -186,11 +192,19 @@ class Fleet:
         start = loop.time()
         async with asyncio.TaskGroup() as group:
             for number, act in enumerate(planner.acts(rate, options.for_s)):
-                await asyncio.sleep(max(0.0, start + act.at_s - loop.time()))
+                if await self._stopped_before(start + act.at_s):
+                    break
                 self._raise_crash()
                 group.create_task(stage.play(act), name=f"act:{number}:{act.kind}")
-            await asyncio.sleep(max(0.0, start + options.for_s - loop.time()))
+            await self._stopped_before(start + options.for_s)
             self._over.set()
+
+    async def _stopped_before(self, moment: float) -> bool:
+        """Wait until a moment of the loop's clock; True at once if the run was stopped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(moment):
+                await self._stopped.wait()
+        return self._stopped.is_set()
 
     async def _drain(self) -> None:
         """Everybody goes home; answers and reports still on their way arrive."""

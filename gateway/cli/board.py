@@ -31,7 +31,7 @@ class Board:
 
     def __call__(self, event: Observed) -> None:
         if isinstance(event, Decided):
-            self._latest.append(event)
+            self._latest.appendleft(event)
             self._outcomes[event.decision.outcome] += 1
             self._reasons.update(event.decision.reasons)
         elif isinstance(event, Rejected):
@@ -52,10 +52,10 @@ class Board:
 
     def _decisions(self) -> RenderableType:
         table = Table(expand=True, box=None, pad_edge=False)
-        table.add_column("时间", width=8, style="dim")
+        table.add_column("时间 time", width=9, style="dim")
         table.add_column("焊机 machine", width=16)
-        table.add_column("人员", width=10)
-        table.add_column("结果", width=8)
+        table.add_column("人员 who", width=8)
+        table.add_column("结果", width=6)
         table.add_column("原因 reason", ratio=1, no_wrap=True, overflow="ellipsis")
         for event in self._latest:
             table.add_row(*_row(event))

@@ -1,6 +1,7 @@
 """``weldgate demo``: broker, database, gateway and a simulated fleet in one go, on this machine alone."""
 
 import asyncio
+import io
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import msgspec
 import typer
 import uvloop
 from msgspec import Struct
+from rich.console import Console
 from rich.live import Live
 
 from gateway.app import Gateway
@@ -40,6 +42,7 @@ PREFERRED_PORTS = {"broker": 1883, "http": 8080}
 READY_WITHIN_S = 20.0
 UNTIL_STOPPED = "8760h"
 FRAMES_PER_S = 4
+PICTURE_COLUMNS = 118
 
 
 class Demo(Struct, frozen=True):
@@ -49,6 +52,7 @@ class Demo(Struct, frozen=True):
     seed: int
     duration: str | None
     report: Path
+    picture: Path | None
 
 
 @app.command()
@@ -56,6 +60,7 @@ def demo(
     machines: Annotated[int, typer.Option(min=1, max=1603, help="How many machines of the county take part.")] = 200,
     duration: Annotated[str | None, typer.Option("--for", help="How long: 20s, 5m; default until Ctrl-C.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write what the fleet found here, JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Save the last frame here, SVG.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same county and the same acts.")] = 1,
 ) -> None:
     """Watch a county at work: decisions with their reasons. Exit code 0 only if every answer was right."""
@@ -64,7 +69,7 @@ def demo(
             raise WeldGateError(f"--for {duration}: not a duration; write for example 20s or 5m")
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        wanted = Demo(machines, seed, duration, report or FOLDER / "report.json")
+        wanted = Demo(machines, seed, duration, report or FOLDER / "report.json", picture)
         with (FOLDER / "gateway.log").open("w", encoding="utf-8") as log:
             logs.configure("info", log)
             _prepare(wanted.seed)
@@ -93,6 +98,8 @@ async def _run(wanted: Demo, settings: Settings, sock: socket.socket) -> int:
                 code = await _fleet(broker.url, wanted)
             gateway.stop()
             await serving
+    if wanted.picture is not None:
+        _save(board, wanted.picture)
     _conclude(wanted, code)
     return code
 
@@ -140,12 +147,19 @@ async def _fleet(broker: str, wanted: Demo) -> int:
             process.kill()
 
 
+def _save(board: Board, picture: Path) -> None:
+    console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO())
+    console.print(board)
+    picture.write_text(console.export_svg(title="weldgate demo"), encoding="utf-8")
+
+
 def _conclude(wanted: Demo, code: int) -> None:
     try:
         report = msgspec.json.decode(wanted.report.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         raise WeldGateError(f"the fleet left no report ({error}); see {FOLDER / 'gateway.log'}") from error
     latency = report["latency_ms"]
+    out.print()
     out.print(
         f"{report['decisions']} decisions: {report['allowed']} allowed, {report['denied']} refused, "
         f"{report['mismatches']} mismatches; answered in p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"

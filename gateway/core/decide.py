@@ -181,7 +181,9 @@ def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> It
 
 
 def _conclude(found: Findings, start_by_s: int, lease_s: int, certificate: Certificate | None) -> Decision:
-    reasons = (*found.failed, *(("internal_error",) if found.faults else ()))
+    reasons = tuple(found.failed)
+    if found.faults and "internal_error" not in reasons:
+        reasons += ("internal_error",)
     warnings, faults = tuple(sorted(found.warned, key=_PLACES.index)), tuple(found.faults)
     ref = certificate.ref if certificate else None
     if reasons:

@@ -46,6 +46,7 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     asked_at: datetime | None = None
     chip_clock: bool = True
     waited_ms: int = 0
+    clock_behind_s: int = 0
     chip_reported: str | None = None
     registry_age_s: int | Literal["never"] | None = None
     machine_session: Named | None = None
@@ -165,6 +166,7 @@ def facts_of(row: Row) -> Facts:
     return facts(
         now=now,
         waited_ms=row.waited_ms,
+        clock_behind_s=row.clock_behind_s,
         machine=None if row.machine == "unknown" else machine(**row.machine),
         enterprise=None if "unknown" in (row.machine, row.enterprise) else enterprise(**_fields(row.enterprise)),
         chip_reported=chip,

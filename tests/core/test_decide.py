@@ -229,6 +229,7 @@ WORSENINGS: dict[str, Callable[[Situation], Situation]] = {
     "the operator is a child": _child,
     "the employment has ended": _ended_employment,
     "the registries are old": _about(registry_age_s=100 * DAY_S),
+    "the clock was set back": _about(clock_behind_s=3 * 86_400 * 30),
     "the request waited long": _about(waited_ms=120_000),
     "the request is old": _stale_request,
     "somebody else works here": _somebody_else_works_here,
@@ -370,6 +371,11 @@ def test_invariant_a_veto_beside_a_rule_that_raises_is_told_as_well() -> None:
     with broken_rule("operator_blocked"):
         decision = decide(asked(), facts(operator=operator(status="blocked"), certificates=()), DEFAULT)
     assert decision.reasons == ("certificate_missing", "internal_error")
+
+
+def test_invariant_a_fault_with_the_clock_set_back_is_one_reason_not_two() -> None:
+    with broken_rule("operator_blocked"):
+        assert decide(asked(), facts(clock_behind_s=3600), DEFAULT).reasons == ("internal_error",)
 
 
 def test_invariant_only_the_mode_off_leaves_a_rule_out() -> None:

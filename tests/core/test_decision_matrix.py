@@ -47,7 +47,7 @@ def test_every_reason_code_refuses_in_a_case_or_is_listed_with_why_it_cannot_yet
 
 def test_a_code_has_a_rule_unless_its_facts_come_later() -> None:
     ruled = {rule.code for group in RULES for rule in group.rules} | {rule.code for rule in CERTIFICATE_RULES}
-    assert set(REASONS) - ruled == DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER) | {"internal_error"}
+    assert set(REASONS) - ruled == DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER)
 
 
 def test_no_code_has_two_rules() -> None:
@@ -57,7 +57,7 @@ def test_no_code_has_two_rules() -> None:
 
 def test_reasons_and_warnings_of_the_matrix_stand_in_the_order_of_the_rules() -> None:
     ruled = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
-    places = {code: place for place, code in enumerate([*ruled, "internal_error"])}
+    places = {code: place for place, code in enumerate(ruled)}
     for case in CASES:
         for codes in (case.reasons, case.warnings):
             assert list(codes) == sorted(codes, key=places.__getitem__), case.what

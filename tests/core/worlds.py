@@ -120,6 +120,7 @@ def worlds(now: st.SearchStrategy[int] = moments) -> st.SearchStrategy[Facts]:
         facts,
         now=now,
         waited_ms=mostly(0, st.integers(0, 60_000)),
+        clock_behind_s=mostly(0, st.integers(0, 100)),
         machine=machines,
         chip_reported=mostly(ALL_GOOD.chip_reported, st.none() | ids),
         enterprise=enterprises,
