@@ -435,7 +435,7 @@ _MEANINGS: dict[type, dict[str, str]] = {
         "division": "Division of the machine.",
         "enabled_s": "Seconds with the relay closed.",
         "energy_wh": "Energy, watt-hours.",
-        "final": "True once, at the session's end.",
+        "final": "True at the session's end; again if a later report comes in after that.",
         "idle_s": "Seconds closed without current.",
         "machine_id": "The machine.",
         "session_id": "The session.",

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.model import Millis
 from gateway.store.ledger import Draft, Head, Ledger
-from gateway.store.prepared import Prepared, Row
+from gateway.store.prepared import Prepared, Row, transaction
 from gateway.store.tables import ChipRow, PolicyRow, SessionRow, UsageRow, metadata
 from gateway.wire.tokens import Signer
 
@@ -56,8 +56,8 @@ class Journal:
         indexes decide who gets the machine. Raises the driver's IntegrityError where a message is on record already
         or a session is open already.
         """
-        with connection.begin():
-            result = self._ledger.append(connection, batch.drafts)
+        with transaction(connection) as cursor:
+            result = self._ledger.append(cursor, batch.drafts)
             for statement, rows in (
                 (self._change_session, batch.changed),  # first: a replaced session makes room for the new one
                 (self._open_session, batch.opened),
@@ -65,7 +65,7 @@ class Journal:
                 (self._chips, batch.chips),
             ):
                 if rows:
-                    statement.run(connection, rows)
+                    statement.run(cursor, rows)
         return result
 
 

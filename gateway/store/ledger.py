@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Raw, Struct
 from sqlalchemy import Connection, Dialect, bindparam, func, insert, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from gateway.core.model import Millis, Outcome
 from gateway.store.prepared import Prepared, Row
@@ -92,20 +93,20 @@ class Ledger:
             update(_head).values(seq=bindparam("seq"), hash=bindparam("hash")), dialect, ("id", "seq", "hash")
         )
 
-    def append(self, connection: Connection, drafts: Sequence[Draft]) -> tuple[Head, list[bytes | None]]:
+    def append(self, cursor: DBAPICursor, drafts: Sequence[Draft]) -> tuple[Head, list[bytes | None]]:
         """Chain ``drafts`` to the end of the ledger inside the caller's transaction; returns its end and the replies.
 
         Raises the driver's IntegrityError where a machine's message is already on record.
         """
-        found = self._read_head.first(connection)
+        found = self._read_head.first(cursor)
         head = Head(*found) if found else Head()
         replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in drafts]
         rows = list(_chained(head, zip(drafts, replies, strict=True)))
         if rows:
-            self._insert.run(connection, rows)
+            self._insert.run(cursor, rows)
             head = Head(rows[-1][0], rows[-1][-1])
             keep = self._move_head if found else self._first_head
-            keep.run(connection, [(1, head.seq, head.hash)])
+            keep.run(cursor, [(1, head.seq, head.hash)])
         return head, replies
 
 

@@ -1,13 +1,15 @@
 """Core statements compiled once per dialect and handed to the driver as they are: the scribe's hot path.
 
-SQLAlchemy's own execution costs some 30 µs a statement, as much as a row; its transactions are used all the same.
-Errors are the driver's (PEP 249), told apart by ``Engine.dialect.dbapi``.
+SQLAlchemy's own execution costs some 30 µs a statement and a transaction, as much as several rows. Errors are the
+driver's (PEP 249), told apart by ``Engine.dialect.dbapi``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Row = tuple[Any, ...]
@@ -26,25 +28,38 @@ class Prepared:
         self._by_name = positions is None
         self._order = None if positions == list(range(len(self._names))) else positions
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Run once for each of ``rows``, inside the connection's transaction."""
+    def run(self, cursor: DBAPICursor, rows: Sequence[Row]) -> None:
+        """Run once for each of ``rows``, inside the cursor's transaction."""
         bound: Sequence[Any] = rows
         if self._by_name:
             bound = [dict(zip(self._names, row, strict=True)) for row in rows]
         elif self._order is not None:
             bound = [[row[position] for position in self._order] for row in rows]
-        cursor = connection.connection.cursor()
-        try:
-            cursor.executemany(self._sql, bound)
-        finally:
-            cursor.close()
+        cursor.executemany(self._sql, bound)
 
-    def first(self, connection: Connection) -> Row | None:
+    def first(self, cursor: DBAPICursor) -> Row | None:
         """The first row of a query without parameters."""
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(self._sql)
-            row = cursor.fetchone()
-        finally:
-            cursor.close()
+        cursor.execute(self._sql)
+        row = cursor.fetchone()
         return None if row is None else tuple(row)
+
+
+_BEGIN = {"sqlite": "BEGIN IMMEDIATE"}
+"""Drivers that do not begin by themselves; IMMEDIATE takes the write lock at once instead of half-way."""
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[DBAPICursor]:
+    """A transaction on the driver's own connection: all of it, or on any error nothing."""
+    driver: Any = connection.connection.driver_connection
+    cursor = driver.cursor()
+    try:
+        if begin := _BEGIN.get(connection.dialect.name):
+            cursor.execute(begin)
+        yield cursor
+        driver.commit()
+    except BaseException:
+        driver.rollback()
+        raise
+    finally:
+        cursor.close()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 
@@ -323,8 +324,6 @@ def test_the_grant_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_reference_chip_takes_the_test_vector() -> None:
-    import msgspec
-
     vector = msgspec.json.decode((DOCS / "vectors" / "grant.json").read_bytes())
     decision = msgspec.json.decode(vector["payload"], type=DecisionMessage)
     expected = Expected(vector["machine_id"], vector["challenge"], decision.at)

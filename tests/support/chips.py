@@ -115,6 +115,20 @@ class Chips:
         self._wait(lambda: len(self.answers(machine_id, request_id)) >= number, within_s, what)
         return self.answers(machine_id, request_id)[number - 1]
 
+    def answered(self, machine_id: str) -> set[str]:
+        """Every request id of the machine that has a decision."""
+        return {seen.content["request_id"] for seen in self.on(f"{ROOT}/{machine_id}/decision")}
+
+    def is_quiet_for(self, seconds: float) -> bool:
+        """Whether no decision at all arrives for a while."""
+
+        def decisions() -> int:
+            return sum(seen.topic.endswith("/decision") for seen in self.seen)
+
+        with self._news:
+            before = decisions()
+            return not self._news.wait_for(lambda: decisions() > before, seconds)
+
     def ask(self, machine_id: str, credential: str, **other: Any) -> DecisionMessage:
         """Scan a code and wait for the decision."""
         request_id = self.request(machine_id, credential, **other)

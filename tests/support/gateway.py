@@ -44,6 +44,8 @@ class Gateway:
     policy: Path | None = None
     options: tuple[str, ...] = ()
     log_level: str = "info"
+    program: str | None = None
+    """Run in place of ``python -m gateway``, with its arguments: for a gateway with something broken inside."""
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
@@ -60,8 +62,9 @@ class Gateway:
     @property
     def command(self) -> list[str]:
         policy = ("--policy", str(self.policy)) if self.policy else ()
+        program = ("-c", self.program) if self.program else ("-m", "gateway")
         return [
-            *(sys.executable, "-m", "gateway", "serve"),
+            *(sys.executable, *program, "serve"),
             *("--broker", self.broker, "--database", self.url, "--keys", str(self.keys)),
             *("--http", f"127.0.0.1:{self.port}", "--instance", self.instance, "--log-level", self.log_level),
             *policy,
@@ -185,6 +188,11 @@ class Gateway:
         with closing(sqlite3.connect(self.database, timeout=20)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query, values)]
+
+    def execute(self, statement: str) -> None:
+        """Another process changes the database."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute(statement)
 
     def decisions(self, request_id: str) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM ledger WHERE kind = 'decision' AND message_id = ?", request_id)

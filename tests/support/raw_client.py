@@ -56,8 +56,9 @@ class RawClient:
         self._socket.sendall(packets.publish(topic, payload, self._packet_id, retain=retain))
         self._answer(packets.PUBACK)
 
-    def receive(self, *, acknowledge: bool = True) -> Message:
+    def receive(self, *, acknowledge: bool = True, within_s: float = WITHIN_S) -> Message:
         """The next message."""
+        self._socket.settimeout(within_s)
         while not self._messages:
             self._file(*self._next_packet())
         message = self._messages.pop(0)

@@ -1,0 +1,1 @@
+"""The wire: bytes to structs and back, signed tokens, topics."""
