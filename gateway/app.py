@@ -80,7 +80,7 @@ class Gateway:
             self._on_link,
             str(settings.broker_ca) if settings.broker_ca else None,
         )
-        self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub)
+        self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub, accept_clock=settings.accept_clock)
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 

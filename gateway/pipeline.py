@@ -60,7 +60,9 @@ class Flight(Struct):
 class Pipeline:
     """One task runs it, and everything that changes sessions goes through it."""
 
-    def __init__(self, state: GateState, writer: Writer, link: BrokerLink, observe: Observer) -> None:
+    def __init__(
+        self, state: GateState, writer: Writer, link: BrokerLink, observe: Observer, *, accept_clock: bool = False
+    ) -> None:
         self._state = state
         self._writer = writer
         self._link = link
@@ -75,6 +77,7 @@ class Pipeline:
         self._answers: OrderedDict[Key, Outbound | None] = OrderedDict()
         self._under_way: set[Key] = set()
         self._in_doubt = True
+        self._accept_clock = accept_clock
         self.database_ok = False
 
     async def run(self) -> None:
@@ -145,6 +148,7 @@ class Pipeline:
 
     def _remember(self, entries: list[Entry], replies: list[bytes | None]) -> None:
         recorded = [entry for entry in entries if entry.draft]
+        self._state.latest = max((entry.draft.at for entry in recorded if entry.draft), default=self._state.latest)
         for entry, reply in zip(recorded, replies, strict=True):
             if entry.key is not None:
                 self._answers[entry.key] = _outbound(entry.key, reply)
@@ -277,7 +281,8 @@ class Pipeline:
             self._answers[key] = _outbound(key, reply)
         self._state.sessions.load(recalled.sessions)
         self._state.chips = recalled.chips
-        self._state.latest = max(self._state.latest, recalled.latest)
+        if not self._accept_clock:
+            self._state.latest = max(self._state.latest, recalled.latest)
         self._set_database(True)
         self._in_doubt = False
 

@@ -34,13 +34,16 @@ class Settings(BaseSettings):
     )
     database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
     http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
-    policy: Path | None = Field(default=None, description="The policy as a TOML file (default: every rule enforced).")
+    policy: Path | None = Field(default=None, description="The policy as a TOML file (default: the default policy).")
     keys: Path = Field(
         default=Path("var/keys"), description="Folder of the signing keys and the vault, made at first start."
     )
     instance: str = Field(
         default_factory=lambda: _default_instance(),
         description="Name of this gateway: its MQTT client id and status topic (default: the host's name).",
+    )
+    accept_clock: bool = Field(
+        default=False, description="Take the clock as right although the ledger holds later records."
     )
     log_level: str = Field(default="info", description="Least severe log level written: debug, info, warning or error.")
 

@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.progress import track
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from gateway.app import load_policy
 from gateway.cli.console import err, out, reporting_errors
@@ -41,9 +42,12 @@ MOST_SHOWN = 20
 def _ledger(database: str) -> Iterator[Connection]:
     """A reading connection to the database, in one transaction: one consistent view."""
     with reporting_errors():
-        engine = reading(open_engine(database, migrate=False))
-        with engine.connect() as connection, connection.begin():
-            yield connection
+        engine = reading(open_engine(database, migrate=False, must_exist=True))
+        try:
+            with engine.connect() as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise WeldGateError(f"--database: {error.orig}; is it a WeldGate database of this version?") from error
 
 
 def _rows(connection: Connection, what: str) -> Iterator[Stored]:
@@ -136,7 +140,8 @@ def replay(
         Path | None, typer.Option(help="Try this policy on the past instead of the one that decided.")
     ] = None,
 ) -> None:
-    """Decide every recorded request again from its own facts. Exit code 1 if any decision comes out differently."""
+    """Decide every recorded request again from its own facts. Exit code 1 if a decision comes out differently from
+    what its own policy decided; with --policy the differences are the answer, and the exit code is 0."""
     with _ledger(database) as connection:
         rulebooks = _Rulebooks(connection, Rulebook(load_policy(policy)) if policy else None)
         counts: Counter[str] = Counter()

@@ -43,12 +43,10 @@ class Board:
         return Group(self._head(), self._decisions(), self._tally())
 
     def _head(self) -> RenderableType:
-        text = Text()
-        for position, (what, address) in enumerate(self._addresses.items()):
-            text.append("\n" if position else "")
-            text.append(f"{what:<22}", style="dim")
-            text.append(address, style="bold cyan")
-        return Panel(text, title="焊机准入演示 WeldGate demo", title_align="left", border_style="blue")
+        grid = Table.grid(padding=(0, 2))
+        for what, address in self._addresses.items():
+            grid.add_row(Text(what, style="dim"), Text(address, style="bold cyan"))
+        return Panel(grid, title="焊机准入演示 WeldGate demo", title_align="left", border_style="blue")
 
     def _decisions(self) -> RenderableType:
         table = Table(expand=True, box=None, pad_edge=False)

@@ -164,7 +164,7 @@ def _conclude(wanted: Demo, code: int) -> None:
         f"{report['decisions']} decisions: {report['allowed']} allowed, {report['denied']} refused, "
         f"{report['mismatches']} mismatches; answered in p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
     )
-    out.print(f"the record: weldgate audit verify --database sqlite:///{FOLDER / 'weldgate.db'}")
+    out.print(f"the record: {sys.argv[0]} audit verify --database sqlite:///{FOLDER / 'weldgate.db'}")
     if code:
         out.print(f"NOT AS EXPECTED: see mismatch_details in {wanted.report}", style="bold red")
 

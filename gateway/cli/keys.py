@@ -36,7 +36,10 @@ def rotate(keys: KeysOption = DEFAULT_KEYS) -> None:
 
 
 @app.command()
-def retire(kid: str, keys: KeysOption = DEFAULT_KEYS) -> None:
+def retire(
+    kid: Annotated[str, typer.Argument(help="Id of a key that no longer signs, as `keys list` shows it.")],
+    keys: KeysOption = DEFAULT_KEYS,
+) -> None:
     """Take an old key out of the public set."""
     with reporting_errors():
         open_keys(keys).retire(kid)

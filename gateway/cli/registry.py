@@ -97,7 +97,7 @@ def sample_command(
     seed: Annotated[int, typer.Option(help="The same seed and day make the same files.")] = 1,
     today: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The sample's day.")] = None,
     chinese: Annotated[bool, typer.Option("--chinese", help="Chinese headers and values.")] = False,
-    form: Annotated[FormatName, typer.Option("--format")] = FormatName.csv,
+    form: Annotated[FormatName, typer.Option("--format", help="CSV or XLSX.")] = FormatName.csv,
 ) -> None:
     """Make a county (or city, or province) of made-up people and firms as registry files."""
     day = (today or local_time(now_ms())).date()

@@ -30,6 +30,7 @@ def serve(
     policy: Annotated[Path | None, typer.Option(help=_help("policy"))] = None,
     keys: Annotated[Path | None, typer.Option(help=_help("keys"))] = None,
     instance: Annotated[str | None, typer.Option(help=_help("instance"))] = None,
+    accept_clock: Annotated[bool | None, typer.Option("--accept-clock", help=_help("accept_clock"))] = None,
     log_level: Annotated[str | None, typer.Option(help=_help("log_level"))] = None,
 ) -> None:
     """Run the gateway until SIGTERM: then it takes no new work, answers what is in flight and exits."""
@@ -43,6 +44,7 @@ def serve(
             policy=policy,
             keys=keys,
             instance=instance,
+            accept_clock=accept_clock,
             log_level=log_level,
         )
         logs.configure(settings.log_level)

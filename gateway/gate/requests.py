@@ -10,7 +10,7 @@ from gateway.core.session import open_until
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
-from gateway.observe.events import Decided
+from gateway.observe.events import Decided, SessionEnded
 from gateway.store.ledger import Draft
 from gateway.wire import topics
 from gateway.wire.answer import Answer
@@ -46,12 +46,13 @@ def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, 
     facts = state.facts(machine_id, named, waited_ms)
     decision = decide(asked, facts, state.rulebook)
     grant: Grant | None = None
-    replaced: tuple[str, ...] = ()
+    replaced: list[Session] = []
     if decision.outcome == "allow":
         replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
         grant = _grant(machine_id, asked, facts, decision)
         state.sessions.open(_session(grant, facts, decision))
-    body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaced)
+    replaces = tuple([session.session_id for session in replaced])
+    body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaces)
     return Entry(
         key=(machine_id, "decision", asked.request_id),
         draft=Draft(
@@ -65,7 +66,10 @@ def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, 
             Answer(facts.now, asked.request_id, decision.reasons, grant),
         ),
         feed=_for_the_feed(machine_id, asked, facts, decision),
-        observed=(Decided(machine_id, asked, facts, decision, grant.sid if grant else None),),
+        observed=(
+            Decided(machine_id, asked, facts, decision, grant.sid if grant else None),
+            *[SessionEnded(ended.session_id, ended.machine_id, ended.division, "replaced") for ended in replaced],
+        ),
     )
 
 

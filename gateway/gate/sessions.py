@@ -97,14 +97,14 @@ class Sessions:
         self._touched[session.session_id] = session
         return state == "ended"
 
-    def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> tuple[str, ...]:
-        """End whatever stands in the way of a new session for this machine and operator. Returns the ended ids."""
+    def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> list[Session]:
+        """End whatever stands in the way of a new session for this machine and operator. Returns the ended."""
         in_the_way = (self.at_machine(machine_id), self.of_operator(operator_id))
-        return tuple(
-            session.session_id
+        return [
+            session
             for session in in_the_way
             if session is not None and self.step(session, "replaced", now, end_reason("replaced", None))
-        )
+        ]
 
     def take_changes(self) -> tuple[list[Row], list[Row]]:
         """Rows to change and rows to insert for what was touched since the last call."""

@@ -20,9 +20,8 @@ class GateState:
         self.latest: Millis = 0
 
     def clock_behind_s(self, now: Millis) -> int:
-        """How far ``now`` stands behind the latest moment on record, whole seconds."""
-        self.latest = max(self.latest, now)
-        return (self.latest - now) // 1000
+        """How far ``now`` stands behind the latest record, whole seconds."""
+        return max(0, self.latest - now) // 1000
 
     def facts(self, machine_id: str, named: str | None, waited_ms: int) -> Facts:
         """What is known about the machine, its firm and the person whom the credential names, now."""

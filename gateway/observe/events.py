@@ -87,7 +87,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something outside failed and is being retried. ``where`` is broker, database, registry or clock."""
+    """Something outside failed and is being retried. ``where`` is broker, database, registry or shutdown."""
 
     where: str
     problem: str

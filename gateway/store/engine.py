@@ -19,7 +19,7 @@ SQLITE_CHECKPOINT_PAGES = 2048
 _READS = "weldgate_reads"
 
 
-def open_engine(url: str, *, migrate: bool = True) -> Engine:
+def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False) -> Engine:
     """An engine for ``url``; makes a SQLite file's folder and, unless told otherwise, upgrades the schema.
 
     Raises DatabaseUnavailable when the URL cannot be used.
@@ -27,7 +27,7 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _prepare_file(Path(parsed.database), must_exist=must_exist)
         engine = sa.create_engine(parsed)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _sqlite_connect)
@@ -44,6 +44,12 @@ def open_engine(url: str, *, migrate: bool = True) -> Engine:
         raise DatabaseUnavailable(
             f"--database {make_url(url)!r}: {reason}; check path, rights and free space"
         ) from error
+
+
+def _prepare_file(path: Path, *, must_exist: bool) -> None:
+    if must_exist and not path.is_file():
+        raise DatabaseUnavailable(f"--database: there is no file {path}; name an existing database")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def reading(engine: Engine) -> Engine:

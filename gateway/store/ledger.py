@@ -190,6 +190,10 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
     """Everything wrong with a chain: rows changed, removed, put in, reordered, or cut off at the end."""
     seq, digest = 0, GENESIS
     for row in rows:
+        if not isinstance(row.seq, int) or not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):
+            seq, digest = row.seq if isinstance(row.seq, int) else seq + 1, b""  # SQLite keeps any type in any column
+            yield Finding(seq, "a column does not hold what it is for: it was changed")
+            continue
         if row.seq != seq + 1:
             missing = f"{seq + 1} to {row.seq - 1}" if row.seq > seq + 2 else str(seq + 1)
             yield Finding(row.seq, f"record {missing} before it is missing")
@@ -203,6 +207,9 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
 
 
 def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:
+    if not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):
+        yield Finding(row.seq, "record or hash is not binary any more: it was changed")
+        return
     if hashlib.sha256(row.record).digest() != row.hash:
         yield Finding(row.seq, "the record does not match its hash: it was changed")
     try:

@@ -1,0 +1,121 @@
+"""Migrated databases at the cost of a file copy, and what tests put into them."""
+
+import shutil
+from collections.abc import Iterable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from gateway.core.model import Decision, Outcome
+from gateway.gate.entry import DecisionBody
+from gateway.store.engine import open_engine
+from gateway.store.journal import Batch, Journal
+from gateway.store.ledger import Draft, Head, Stored, read_head, rows_in_order
+from gateway.store.prepared import Row
+from gateway.store.tables import RecordKind
+from gateway.wire.answer import Answer
+from gateway.wire.codec import encode
+from gateway.wire.tokens import Grant, Signer
+from tests.core.matrix import asked, facts
+
+AT = 1781488800000
+_numbers = count(1)
+
+
+def make_template(path: Path) -> Path:
+    """A database of the newest revision, with nothing in it."""
+    open_engine(f"sqlite:///{path}").dispose()  # the last connection to close takes the log into the file
+    return path
+
+
+class Databases:
+    """Hands out copies of the template."""
+
+    def __init__(self, template: Path, folder: Path) -> None:
+        self._template = template
+        self._folder = folder
+        self._engines: list[Engine] = []
+
+    def file(self) -> Path:
+        path = self._folder / f"gate-{next(_numbers)}.db"
+        shutil.copyfile(self._template, path)
+        return path
+
+    def engine(self, path: Path | None = None, *pragmas: str) -> Engine:
+        """An engine on ``path``, else on a new database; ``pragmas`` are set on each new connection."""
+        engine = open_engine(f"sqlite:///{path or self.file()}", migrate=False)
+        self._engines.append(engine)
+        if pragmas:
+            event.listen(engine, "connect", lambda connection, _: _set(connection, pragmas))
+        return engine
+
+    def close(self) -> None:
+        for engine in self._engines:
+            engine.dispose()
+
+
+def _set(connection: Any, pragmas: Iterable[str]) -> None:
+    with closing(connection.cursor()) as cursor:
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+
+
+# --- what stands in them ----------------------------------------------------------------------------------------
+
+
+def decision(request_id: str, machine_id: str = "HJ-0001", outcome: Outcome = "deny", at: int = AT) -> Draft:
+    """A decision with its answer."""
+    session_id = f"session-{request_id}"
+    grant = Grant(machine_id, "c-1", at // 1000 + 30, at // 1000, request_id, 900, session_id)
+    if outcome == "allow":
+        answer = Answer(at, request_id, (), grant)
+        decided = Decision("allow", (), (), (), 30, 900, "main")
+    else:
+        answer = Answer(at, request_id, ("operator_blocked",))
+        decided = Decision("deny", ("operator_blocked",))
+    body = encode(DecisionBody(asked(request_id=request_id), decided, facts(now=at), "0" * 64, 1, ()))
+    return Draft("decision", at, body, machine_id, request_id, "P000123", outcome, answer)
+
+
+def other(kind: RecordKind, message_id: str | None, machine_id: str | None = "HJ-0001") -> Draft:
+    return Draft(kind, AT, encode(facts()), machine_id, message_id)
+
+
+def session(session_id: str, machine_id: str = "HJ-0001", operator_id: str | None = "P000123") -> Row:
+    return (session_id, machine_id, operator_id, f"request-{session_id}", "330521", AT, None, AT + 930_000, None, None)
+
+
+def ended(session_id: str, reason: str = "locked") -> Row:
+    return (session_id, AT, AT + 1000, reason)
+
+
+def chain(engine: Engine, signer: Signer, length: int) -> None:
+    """A ledger of ``length`` records of every kind, some to a commit."""
+    drafts = [
+        decision(f"request-{number:04}", f"HJ-{number:04}", "allow" if number % 2 else "deny")
+        if number % 4 < 2
+        else other(("event", "rejected")[number % 2], f"message-{number:04}" if number % 2 == 0 else None)
+        for number in range(length)
+    ]
+    journal = Journal(engine.dialect, signer)
+    with engine.connect() as connection:
+        for start in range(0, length, 3):
+            journal.commit(connection, Batch(drafts[start : start + 3]))
+
+
+def whole_chain(engine: Engine) -> tuple[list[Stored], Head | None]:
+    with engine.connect() as connection, connection.begin():
+        return list(rows_in_order(connection)), read_head(connection)
+
+
+def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables that the gate writes."""
+    tables = ("ledger", "ledger_head", "sessions", "usage", "chips")
+    with connection.begin():
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")]
+            for name in tables
+        }
