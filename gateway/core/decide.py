@@ -22,6 +22,8 @@ from gateway.core.rules import (
 )
 
 SHORTEST_LEASE_S = 1
+NEVER_CONFIRMED = Rule("registry_stale", lambda _: True)
+"""Given only where nothing else refuses: before the first import every machine is unknown anyway."""
 _PLACES = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
 
 
@@ -62,6 +64,9 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
             _run(found, holds, group.rules, case)
     certificate, about_it = _closest_certificate(case, holds)
     found.add(about_it)
+    if facts.registry_age_s is None and not found.failed:
+        # INVARIANT: registries that nobody has ever confirmed are no ground for an allow.
+        _run(found, holds, (NEVER_CONFIRMED,), case)
     if holds.observe and not found.faults:
         _only_observe(found)
 

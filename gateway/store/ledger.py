@@ -190,9 +190,9 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
     """Everything wrong with a chain: rows changed, removed, put in, reordered, or cut off at the end."""
     seq, digest = 0, GENESIS
     for row in rows:
-        if not isinstance(row.seq, int) or not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):
-            seq, digest = row.seq if isinstance(row.seq, int) else seq + 1, b""  # SQLite keeps any type in any column
-            yield Finding(seq, "a column does not hold what it is for: it was changed")
+        if not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):  # SQLite keeps any type anywhere
+            seq, digest = row.seq, b""
+            yield Finding(seq, "the record or its hash holds no bytes: it was changed")
             continue
         if row.seq != seq + 1:
             missing = f"{seq + 1} to {row.seq - 1}" if row.seq > seq + 2 else str(seq + 1)

@@ -60,7 +60,7 @@ def open_vault(keys_dir: Path) -> Vault:
 
 def write_secret(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, whole or not at all; an existing one is kept."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial = path.with_suffix(f".{secrets.token_hex(8)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -60,7 +60,9 @@ async def test_nagle_is_off(broker: FakeBroker) -> None:
     async with running(broker.url) as gate:
         with await client_of(broker):
             await gate.until(lambda: gate.link.connected)
-            assert gate.link._wire.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            sock = gate.link._wire.socket()
+            assert isinstance(sock, socket.socket)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_acknowledgements_go_out_in_the_order_given(broker: FakeBroker) -> None:
@@ -211,7 +213,9 @@ async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, sa
             assert says in detail.lower()
 
 
-@pytest.mark.parametrize("junk", [b"HTTP/1.1 400 Bad Request\r\n" * 10, b"\x90\x00", b"\xf0\xff\xff\xff\xff", b"\x00" * 20])
+@pytest.mark.parametrize(
+    "junk", [b"HTTP/1.1 400 Bad Request\r\n" * 10, b"\x90\x00", b"\xf0\xff\xff\xff\xff", b"\x00" * 20]
+)
 async def test_a_broker_that_talks_nonsense_is_left_and_tried_again(broker: FakeBroker, junk: bytes) -> None:
     async with running(broker.url) as gate:
         with await client_of(broker) as connection:
@@ -236,4 +240,3 @@ def test_the_password_stands_in_no_representation() -> None:
     url = parse_broker_url("mqtt://gate:not-to-be-seen@127.0.0.1")
     assert "not-to-be-seen" not in f"{url} {url!r}"
     assert url.password == "not-to-be-seen"
-

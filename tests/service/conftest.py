@@ -44,7 +44,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("county")
     made = Prepared(folder / "county.db", folder / "keys")
     files = county.write(folder / "files", county.rows())
-    done = weldgate("registry", "import", str(files), "--database", f"sqlite:///{made.database}", "--keys", str(made.keys))
+    done = weldgate(
+        "registry", "import", str(files), "--database", f"sqlite:///{made.database}", "--keys", str(made.keys)
+    )
     assert done.returncode == 0, done.stderr
     return made
 
@@ -97,7 +99,7 @@ def _starting(prepared: Prepared, folder: Path, made: list[Gateway]) -> StartGat
         if policy is not None:
             other["policy"] = database.with_suffix(".toml")
             other["policy"].write_text(policy)
-        gateway = Gateway(broker, database, prepared.keys, **{"instance": new_id("gate"), **other})
+        gateway = Gateway(broker, database, **{"keys": prepared.keys, "instance": new_id("gate"), **other})
         made.append(gateway)
         return gateway.start()
 

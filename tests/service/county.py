@@ -1,7 +1,7 @@
 """A small made-up county: many welders and machines in order, and one of each kind that is not."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _troubled(tables: dict[str, list[Row]]) -> None:
     tables["operators"][:] = [row for row in tables["operators"] if row[0] != "P-UNLISTED"]
 
 
-def write(folder: Path, tables: dict[str, Iterable[Row]]) -> Path:
+def write(folder: Path, tables: Mapping[str, Sequence[Row]]) -> Path:
     """Registry files with these rows; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in tables.items():

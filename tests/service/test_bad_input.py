@@ -58,8 +58,15 @@ def of(kind: str, /, **fields: Any) -> bytes:
         "request": {key: value for key, value in a_request("P0001", "").items() if key != "request_id"},
         "event": {"event_id": new_id("evt"), "seq": 1, "kind": "boot"},
         "usage": {
-            **{"session_id": new_id("ses"), "seq": 1, "at": now_ms(), "relay": "closed", "enabled_s": 1},
-            **{"arc_s": 1, "idle_s": 0, "arcs": 1, "energy_wh": 1.0},
+            "session_id": new_id("ses"),
+            "seq": 1,
+            "at": now_ms(),
+            "relay": "closed",
+            "enabled_s": 1,
+            "arc_s": 1,
+            "idle_s": 0,
+            "arcs": 1,
+            "energy_wh": 1.0,
         },
         "status": {"online": True},
     }

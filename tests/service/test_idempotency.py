@@ -99,9 +99,7 @@ def test_an_answer_that_memory_has_forgotten_comes_from_the_ledger(service: Serv
     assert answered >= set(others)
 
 
-def test_a_repeat_after_a_power_failure_gets_the_same_bytes(
-    mosquitto: Mosquitto, start_gateway: StartGateway
-) -> None:
+def test_a_repeat_after_a_power_failure_gets_the_same_bytes(mosquitto: Mosquitto, start_gateway: StartGateway) -> None:
     gateway = start_gateway(mosquitto.url).until_ready()
     with Chips(mosquitto.port) as chips:
         allowed, refused = chips.request("HJ-0001", "P0001"), chips.request("HJ-0002", "P-EXPIRED")

@@ -87,9 +87,7 @@ class Morning:
                 self._send(request_id, payload)
 
 
-def test_kill_9_under_load_loses_nothing_and_doubles_nothing(
-    mosquitto: Mosquitto, start_gateway: StartGateway
-) -> None:
+def test_kill_9_under_load_loses_nothing_and_doubles_nothing(mosquitto: Mosquitto, start_gateway: StartGateway) -> None:
     gateway = start_gateway(mosquitto.url).until_ready()
     with Chips(mosquitto.port) as chips:
         morning = Morning(chips)

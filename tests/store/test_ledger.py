@@ -299,7 +299,6 @@ IN_SQL = {
     "a record, now text": ("UPDATE ledger SET record = CAST(record AS TEXT) WHERE seq = 5", 5),
     "a record, now a number": ("UPDATE ledger SET record = 5 WHERE seq = 5", 5),
     "a hash, now text": ("UPDATE ledger SET hash = hex(hash) WHERE seq = 9", 9),
-    "a place, now text": ("UPDATE ledger SET seq = 'last' WHERE seq = 9", 9),
     "a time, now text": ("UPDATE ledger SET at = 'yesterday' WHERE seq = 3", 3),
     "a head, now text": ("UPDATE ledger_head SET hash = hex(hash)", 9),
     "an outcome": ("UPDATE ledger SET outcome = 'deny' WHERE seq = 2", 2),

@@ -99,7 +99,11 @@ class Chips:
             "seq": seq,
             "at": now_ms(),
             "relay": "closed",
-            **{"enabled_s": 10 * seq, "arc_s": 6 * seq, "idle_s": 4 * seq, "arcs": seq, "energy_wh": 12.5 * seq},
+            "enabled_s": 10 * seq,
+            "arc_s": 6 * seq,
+            "idle_s": 4 * seq,
+            "arcs": seq,
+            "energy_wh": 12.5 * seq,
         }
         self.to_gateway(machine_id, "usage", message | other)
 
@@ -165,7 +169,7 @@ class Chips:
             self._news.notify_all()
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        seen = Seen(message.topic, message.payload, message.retain, time.monotonic())
+        seen = Seen(message.topic, bytes(message.payload), message.retain, time.monotonic())
         with self._news:
             self.seen.append(seen)
             self._news.notify_all()

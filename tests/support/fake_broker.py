@@ -94,7 +94,7 @@ class Connection:
         """The next PUBACK or PUBLISH, the gateway's own status and the feed aside."""
         while True:
             packet = self.next(packets.PUBLISH, packets.PUBACK, within_s=within_s)
-            if packet.kind == packets.PUBACK or packet.topic.endswith("/decision") and "/feed/" not in packet.topic:
+            if packet.kind == packets.PUBACK or (packet.topic.endswith("/decision") and "/feed/" not in packet.topic):
                 return packet
 
     def is_silent(self, for_s: float) -> bool:
