@@ -244,6 +244,7 @@ LOSSES: dict[str, Callable[[Situation], Situation]] = {
     "nobody is named": _about(operator_id=None, operator=None, employments=(), certificates=()),
     "there is no employment": _about(employments=()),
     "there is no certificate": _about(certificates=()),
+    "nobody has ever confirmed the registries": _about(registry_age_s=None),
 }
 
 
@@ -387,6 +388,16 @@ def test_invariant_only_the_mode_off_leaves_a_rule_out() -> None:
 def test_invariant_a_mode_that_nobody_knows_refuses_as_enforce_does() -> None:
     blocked = facts(operator=operator(status="blocked"))
     assert decide(asked(), blocked, Rulebook(Policy(rules={"operator_blocked": "Warn"}))).outcome == "deny"
+
+
+# --- INVARIANT: registries that nobody has ever confirmed are no ground for an allow -----------------------------
+
+
+@given(requests, worlds(), policies)
+def test_invariant_before_the_first_import_nobody_passes(request: Asked, world: Facts, policy: Policy) -> None:
+    enforced = replace(policy, rules=policy.rules | {"registry_stale": "enforce"}, division={}, enterprise={})
+    decision = decide(request, replace(world, registry_age_s=None), Rulebook(replace(enforced, observe=Observe(False))))
+    assert decision.outcome == "deny"
 
 
 # --- INVARIANT: start-by plus lease end no later than anything that the allow rests on ---------------------------
