@@ -155,7 +155,8 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_S)
             self._pipeline.tick()
-            self._link.publish(self._fold.due(now_ms()))
+            if self._link.has_room:
+                self._link.publish(self._fold.due(now_ms()))
 
     # --- broker ---
 

@@ -47,6 +47,7 @@ class Link:
         self._on_state = on_state
         self._connection = 0
         self._accepted = asyncio.Event()
+        self._subscribed = asyncio.Event()
         self._lost = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._socket: Any = None
@@ -69,6 +70,7 @@ class Link:
                 raise WeldGateError(f"--broker-ca {ca_file}: {error}; use a PEM file of certificates") from error
         wire.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         wire.on_connect = self._on_connect
+        wire.on_subscribe = self._on_subscribe
         wire.on_disconnect = self._on_disconnect
         wire.on_socket_open = _no_delay
         wire.on_socket_close = self._on_socket_close
@@ -76,8 +78,13 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted the connection and the subscriptions are on their way."""
-        return self._accepted.is_set()
+        """Whether the broker has accepted the connection and every subscription."""
+        return self._subscribed.is_set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is published now goes out at once."""
+        return self.connected and self._window_open.is_set()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -103,8 +110,8 @@ class Link:
         self._attach()
         self._flush()
         async with asyncio.timeout(CONNACK_WITHIN_S):
-            await _first_of(self._accepted.wait(), self._lost.wait())
-        if not self._accepted.is_set():
+            await _first_of(self._subscribed.wait(), self._lost.wait())
+        if not self._subscribed.is_set():
             raise ConnectionError(self._refusal or "the broker closed the connection")
 
     async def _stay(self) -> None:
@@ -119,6 +126,7 @@ class Link:
     def _drop(self) -> None:
         """Take the old socket off the loop and close it."""
         self._accepted.clear()
+        self._subscribed.clear()
         self._wire.drop()
 
     # --- out ---
@@ -126,7 +134,7 @@ class Link:
     def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
         """Acknowledge in the given order; receipts of an earlier connection are passed over."""
         for connection, mid in receipts:
-            if connection == self._connection and mid and self.connected:
+            if connection == self._connection and mid and self._accepted.is_set():
                 self._wire.acknowledge(mid)
 
     def publish(self, messages: Iterable[Outbound]) -> None:
@@ -178,8 +186,17 @@ class Link:
             return
         self._wire.subscribe([(name, 1) for name in self._filters])
         self._accepted.set()
-        self._read_or_not()
         self._wire.resend_unacknowledged()
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
+        """Without its subscriptions the gate would be connected and deaf: rather try again, and say so."""
+        refused = [name for name, code in zip(self._filters, codes, strict=False) if code.is_failure]
+        if refused or len(codes) != len(self._filters):
+            self._refusal = f"the broker refused the subscription to {', '.join(refused) or 'some topics'}"
+            self._lost.set()
+            return
+        self._subscribed.set()
+        self._read_or_not()
         self._on_state(True, str(self._broker))
 
     def _on_disconnect(self, *_arguments: Any) -> None:

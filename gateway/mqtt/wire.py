@@ -17,6 +17,8 @@ from paho.mqtt.exception import MalformedPacket
 READ_BYTES = 65_536
 MAX_PACKET_BYTES = 268_435_455 + 5
 """The protocol's own limit (section 2.2.3); the broker's is lower."""
+MOST_PACKET_IDS = 65_535
+"""Packet ids have 16 bits, and 0 is none (section 2.3.1)."""
 _DUP = 0x08
 _PUBLISH_QOS1 = 0x32
 _RETAIN = 0x01
@@ -53,6 +55,8 @@ class Wire(paho.Client):
 
     def publish_once(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Publish at QoS 1; kept until acknowledged, and sent again after a reconnect."""
+        if len(self._unacknowledged) >= MOST_PACKET_IDS:
+            raise OverflowError("every packet id awaits its acknowledgement; whoever publishes has to wait for room")
         mid = self._mid_generate()
         while mid in self._unacknowledged:
             mid = self._mid_generate()

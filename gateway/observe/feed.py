@@ -17,6 +17,8 @@ AWAIT_FINAL_MS = 15_000
 """How long an ended session waits for its chip's final report."""
 MOST_SESSIONS = 200_000
 """A bound for chips that invent session ids; the least recent is folded out first."""
+FOLDED_AT_ONCE = 10_000
+"""Messages in one go; a province needs 5,000 a second, and MQTT allows 65,535 unacknowledged. The rest comes next."""
 REMEMBERED_ENDS = 10_000
 """Ended sessions whose last report may come once more (QoS 1), or whose chip was offline and has a later one."""
 
@@ -66,6 +68,8 @@ class UsageFold:
             grown = running.latest is not running.folded and now - running.folded_at >= FOLD_EVERY_MS
             if final or grown:
                 out.append(self._fold(session_id, running, now, final=final))
+            if len(out) == FOLDED_AT_ONCE:
+                break
         return out
 
     def _fold(self, session_id: str, running: _Running, now: Millis, *, final: bool) -> Outbound:

@@ -213,6 +213,33 @@ async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, sa
             assert says in detail.lower()
 
 
+async def test_a_refused_subscription_is_said_and_tried_again(broker: FakeBroker) -> None:
+    """Connected and deaf is worse than not connected: nobody would notice."""
+    async with running(broker.url) as gate:
+        with await asyncio.to_thread(broker.accept) as connection:
+            await asyncio.to_thread(connection.welcome, granted=0x80)
+            await gate.until(lambda: gate.said)
+            connected, detail = gate.said[0]
+            assert not connected
+            assert FILTERS[0] in detail
+        with await client_of(broker):
+            await gate.until(lambda: gate.link.connected)
+            assert gate.said[-1][0]
+
+
+async def test_what_arrives_before_the_subscriptions_are_confirmed_can_be_acknowledged(broker: FakeBroker) -> None:
+    """A broker that kept the session may send what waited at once."""
+    async with running(broker.url) as gate:
+        with await asyncio.to_thread(broker.accept) as connection:
+            await next_packet(connection, CONNECT)
+            connection.send(b"\x20\x02\x01\x00")
+            connection.publish(TOPIC, b"waited", 6)
+            await gate.until(lambda: gate.arrived)
+            gate.link.acknowledge([gate.arrived[0].receipt])
+            assert (await next_packet(connection, packets.PUBACK)).mid == 6
+            assert not gate.link.connected
+
+
 @pytest.mark.parametrize(
     "junk", [b"HTTP/1.1 400 Bad Request\r\n" * 10, b"\x90\x00", b"\xf0\xff\xff\xff\xff", b"\x00" * 20]
 )

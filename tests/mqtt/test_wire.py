@@ -204,6 +204,12 @@ def test_bytes_that_a_full_socket_does_not_take_are_kept_and_sent_later(line: Li
     assert bytes(received) == publish_packet("t", payload, 1)
 
 
+def test_without_a_free_packet_id_it_says_so_instead_of_looking_for_one_for_ever(line: Line) -> None:
+    line.wire._unacknowledged.update(dict.fromkeys(range(1, 65_536), bytearray()))
+    with pytest.raises(OverflowError):
+        line.wire.publish_once("t", b"one more")
+
+
 def test_packet_ids_in_use_are_not_given_twice(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([1, 1, 1, 2])
     monkeypatch.setattr(line.wire, "_mid_generate", lambda: next(given))

@@ -1,0 +1,1 @@
+"""Observation: it changes no outcome, and it gives nobody away."""

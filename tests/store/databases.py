@@ -1,8 +1,12 @@
 """Migrated databases at the cost of a file copy, and what tests put into them."""
 
+import asyncio
 import shutil
-from collections.abc import Iterable
-from contextlib import closing
+import socket
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,17 @@ from gateway.store.engine import open_engine
 from gateway.store.journal import Batch, Journal
 from gateway.store.ledger import Draft, Head, Stored, read_head, rows_in_order
 from gateway.store.prepared import Row
+from gateway.store.scribe import Scribe
 from gateway.store.tables import RecordKind
+from gateway.store.writer import Writer
 from gateway.wire.answer import Answer
 from gateway.wire.codec import encode
 from gateway.wire.tokens import Grant, Signer
 from tests.core.matrix import asked, facts
 
 AT = 1781488800000
+IMPATIENT = "busy_timeout=20"
+"""Milliseconds to wait for another writer: tests do not."""
 _numbers = count(1)
 
 
@@ -119,3 +127,27 @@ def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
             name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")]
             for name in tables
         }
+
+
+# --- who uses them ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else holds the write lock."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@asynccontextmanager
+async def writer_on(scribe: Scribe) -> AsyncIterator[Writer]:
+    """The gate's side of a scribe that serves in a thread."""
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=scribe.serve, args=(theirs,))
+    serving.start()
+    async with Writer(ours) as writer:
+        yield writer
+    await asyncio.to_thread(serving.join, 30)
+    assert not serving.is_alive()

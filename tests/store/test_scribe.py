@@ -4,9 +4,7 @@ import asyncio
 import shutil
 import socket
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,9 +18,8 @@ from gateway.store.orders import Commit, Committed, Probe, Recall, Recalled, Ref
 from gateway.store.scribe import Scribe
 from gateway.store.writer import Conflict, ScribeLost, Writer, checked
 from gateway.wire.tokens import Signer
-from tests.store.databases import AT, Databases, decision, session, whole_chain
+from tests.store.databases import AT, IMPATIENT, Databases, decision, locked, session, whole_chain, writer_on
 
-IMPATIENT = "busy_timeout=20"
 REQUEST_1: Key = ("HJ-0001", "decision", "request-0001")
 
 
@@ -35,15 +32,6 @@ def ready(engine: Engine, signer: Signer) -> Scribe:
     scribe = Scribe(engine, signer)
     assert isinstance(scribe.carry_out(Recall([])), Recalled)
     return scribe
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Somebody else holds the write lock."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 # --- content that is refused, and what follows ------------------------------------------------------------------
@@ -189,18 +177,6 @@ def test_a_result_reads_back_as_it_was_written(result: orders.Result) -> None:
 
 
 # --- the gate's side --------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def writer_on(scribe: Scribe) -> AsyncIterator[Writer]:
-    """The gate's side of a scribe that serves in a thread."""
-    ours, theirs = socket.socketpair()
-    serving = threading.Thread(target=scribe.serve, args=(theirs,))
-    serving.start()
-    async with Writer(ours) as writer:
-        yield writer
-    await asyncio.to_thread(serving.join, 30)
-    assert not serving.is_alive()
 
 
 async def test_results_come_in_the_order_of_the_orders(engine: Engine, signer: Signer) -> None:

@@ -62,14 +62,14 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def welcome(self, return_code: int = 0) -> Packet:
-        """Answer CONNECT and, where accepted, SUBSCRIBE; the CONNECT."""
+    def welcome(self, return_code: int = 0, granted: int = 1) -> Packet:
+        """Answer CONNECT and, where accepted, SUBSCRIBE with the granted QoS (0x80 refuses); the CONNECT."""
         connect = self.next(CONNECT)
         self.send(bytes([0x20, 2, 0, return_code]))
         if return_code == 0:
             subscribe = self.next(SUBSCRIBE)
             filters = subscribe.body.count(b"weldgate/")
-            self.send(bytes([packets.SUBACK, 2 + filters]) + pack("!H", subscribe.mid) + b"\x01" * filters)
+            self.send(bytes([packets.SUBACK, 2 + filters]) + pack("!H", subscribe.mid) + bytes([granted]) * filters)
         return connect
 
     def send(self, data: bytes) -> None:

@@ -1,0 +1,216 @@
+"""From arrival to answer over a real database: durable first, once, the same bytes again, and one of those who race."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, field
+
+from gateway.clock import monotonic_ns
+from gateway.observe.events import Observed, Recovered, Trouble
+from gateway.pipeline import Pipeline
+from gateway.store.ledger import check
+from gateway.store.scribe import Scribe
+from gateway.wire import topics
+from gateway.wire.inbound import Inbound, Outbound
+from gateway.wire.tokens import Signer
+from tests.gate.gates import Gate, make_gate
+from tests.store.databases import IMPATIENT, Databases, locked, whole_chain, writer_on
+
+WITHIN_S = 20.0
+
+
+class Link:
+    """The broker's side: keeps what it was told, with what the database held at that moment."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._changed = asyncio.Condition()
+        self.acknowledged: list[int] = []
+        self.published: list[Outbound] = []
+        self.told: list[str] = []
+        self.on_record: list[int] = []
+
+    def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
+        numbers = [number for _, number in receipts]
+        self.acknowledged += numbers
+        self._note("acknowledge", numbers)
+
+    def publish(self, messages: Iterable[Outbound]) -> None:
+        outgoing = list(messages)
+        self.published += outgoing
+        self._note("publish", outgoing)
+
+    def hold_back(self, held: bool) -> None:
+        """Nothing is ever too much here."""
+
+    async def room(self) -> None:
+        """There always is."""
+
+    def _note(self, what: str, content: Sequence[object]) -> None:
+        if not content:
+            return
+        with closing(sqlite3.connect(self._database)) as connection:
+            self.on_record.append(connection.execute("SELECT count(*) FROM ledger").fetchone()[0])
+        self.told.append(what)
+        self._waker = asyncio.ensure_future(self._wake())
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until_acknowledged(self, count: int) -> None:
+        async with asyncio.timeout(WITHIN_S), self._changed:
+            await self._changed.wait_for(lambda: len(self.acknowledged) >= count)
+
+    def answers(self, machine_id: str = "HJ-0001") -> list[bytes]:
+        return [one.payload for one in self.published if one.topic == topics.decision(machine_id)]
+
+
+class Running(Struct):
+    """One gateway without broker and HTTP."""
+
+    gate: Gate
+    link: Link
+    pipeline: Pipeline
+    observed: list[Observed] = field(default_factory=list)
+    numbers: int = 0
+
+    def send(self, kind: Any, machine_id: str = "HJ-0001", **fields: Any) -> None:
+        self.numbers += 1
+        payload = json.dumps(fields).encode()
+        topic = topics.to_gateway(machine_id, kind)
+        self.pipeline.deliver(Inbound(topic, payload, False, monotonic_ns(), (1, self.numbers)))
+
+    def ask(self, request_id: str, welder: str = "P000123", machine_id: str = "HJ-0001") -> None:
+        self.send("request", machine_id, request_id=request_id, credential=welder, challenge="c-1", method="scan")
+
+
+@asynccontextmanager
+async def running(databases: Databases, path: Path, signer: Signer) -> AsyncIterator[Running]:
+    async with writer_on(Scribe(databases.engine(path, IMPATIENT), signer)) as writer:
+        gate, link = make_gate(), Link(path)
+        observed: list[Observed] = []
+        pipeline = Pipeline(gate.state, writer, link, observed.append)
+        task = asyncio.create_task(pipeline.run(), name="pipeline")
+        yield Running(gate, link, pipeline, observed)
+        pipeline.drain()
+        async with asyncio.timeout(WITHIN_S):
+            await task
+
+
+async def test_invariant_nothing_is_acknowledged_or_answered_before_its_record_is_durable(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        for number in range(1, 6):
+            gateway.ask(f"request-{number:04}")
+            await gateway.link.until_acknowledged(number)
+    assert gateway.link.told == ["acknowledge", "publish"] * 5
+    assert gateway.link.on_record == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert len(gateway.link.answers()) == 5
+
+
+async def test_messages_are_acknowledged_in_the_order_of_their_arrival(databases: Databases, signer: Signer) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        for number in range(1, 701):
+            gateway.ask(f"request-{number:04}", machine_id=f"HJ-{number % 3 + 1:04}")
+        await gateway.link.until_acknowledged(700)
+    assert gateway.link.acknowledged == list(range(1, 701))
+    rows, head = whole_chain(databases.engine(path))
+    assert len(rows) == 700
+    assert list(check(rows, head)) == []
+
+
+async def test_invariant_a_repeat_gets_the_same_bytes_now_and_after_a_restart(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        for _ in range(3):
+            gateway.ask("request-again")
+        await gateway.link.until_acknowledged(3)
+    async with running(databases, path, signer) as restarted:
+        restarted.ask("request-again", welder="P000456")
+        await restarted.link.until_acknowledged(1)
+    answers = {*gateway.link.answers(), *restarted.link.answers()}
+    assert len(gateway.link.answers() + restarted.link.answers()) == 4
+    assert len(answers) == 1
+    assert json.loads(answers.pop())["outcome"] == "allow"
+    assert len(whole_chain(databases.engine(path))[0]) == 1
+
+
+async def test_invariant_of_two_gateways_that_let_in_at_the_same_machine_one_is_right(
+    databases: Databases, signer: Signer
+) -> None:
+    """Neither knows of the other's session until the database refuses the second one."""
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        one.ask("request-0001", "P000123")
+        await one.link.until_acknowledged(1)
+        other.ask("request-0002", "P000456")
+        await other.link.until_acknowledged(1)
+    [first], [second] = one.link.answers(), other.link.answers()
+    assert json.loads(first)["outcome"] == "allow"
+    assert json.loads(second)["outcome"] == "deny"
+    assert [reason["code"] for reason in json.loads(second)["reasons"]] == ["machine_in_session"]
+
+
+async def test_invariant_of_two_gateways_asked_at_once_for_many_machines_each_has_one_session(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        for number in range(1, 31):
+            machine_id = f"HJ-{number % 3 + 1:04}"
+            one.ask(f"request-{number:04}", "P000123", machine_id)
+            other.ask(f"request-{number:04}-other", "P000456", machine_id)
+        await asyncio.gather(one.link.until_acknowledged(30), other.link.until_acknowledged(30))
+    with closing(sqlite3.connect(path)) as connection:
+        for column in ("machine_id", "operator_id"):
+            most = f"SELECT max(n) FROM (SELECT count(*) n FROM sessions WHERE ended_at IS NULL GROUP BY {column})"
+            assert connection.execute(most).fetchone()[0] == 1
+        opened = connection.execute("SELECT count(*) FROM sessions").fetchone()[0]
+        allowed = connection.execute("SELECT count(*) FROM ledger WHERE outcome = 'allow'").fetchone()[0]
+    assert opened == allowed
+    rows, head = whole_chain(databases.engine(path))
+    assert sum(row.kind == "decision" for row in rows) == 60
+    assert list(check(rows, head)) == []
+
+
+async def test_while_the_database_is_away_nothing_is_acknowledged_and_afterwards_everything(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        with locked(path):
+            gateway.ask("request-0002")
+            async with asyncio.timeout(WITHIN_S):
+                while not any(isinstance(event, Trouble) for event in gateway.observed):
+                    await gateway.pipeline.probe_database()
+            assert gateway.link.acknowledged == [1]
+            assert len(gateway.link.answers()) == 1
+            assert not gateway.pipeline.database_ok
+        await gateway.link.until_acknowledged(2)
+    assert len(gateway.link.answers()) == 2
+    assert any(isinstance(event, Recovered) for event in gateway.observed)
+
+
+async def test_a_session_on_record_holds_after_a_restart(databases: Databases, signer: Signer) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001", "P000123", "HJ-0001")
+        await gateway.link.until_acknowledged(1)
+    async with running(databases, path, signer) as restarted:
+        restarted.ask("request-0002", "P000123", "HJ-0002")
+        await restarted.link.until_acknowledged(1)
+    [answer] = restarted.link.answers("HJ-0002")
+    assert [reason["code"] for reason in json.loads(answer)["reasons"]] == ["operator_in_session"]
