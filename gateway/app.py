@@ -1,6 +1,7 @@
 """The composition root: builds everything, runs it as one group of named tasks, and shuts it down in order."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -37,6 +38,8 @@ REGISTRY_POLL_S = 0.25
 """An import is seen within a second: this, plus reading and taking over what changed."""
 DATABASE_PROBE_S = 2.0
 TICK_S = 1.0
+COLLECT_EVERY = (20_000, 20, 100)
+"""Thresholds of the collector: the main path makes no cycles, and looking for them costs some five per cent."""
 DRAIN_WITHIN_S = 10.0
 DISCONNECT_WITHIN_S = 5.0
 
@@ -78,6 +81,7 @@ class Gateway:
             self._status(online=False),
             self._deliver,
             self._on_link,
+            self._on_resumed,
             str(settings.broker_ca) if settings.broker_ca else None,
         )
         self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub, accept_clock=settings.accept_clock)
@@ -171,6 +175,9 @@ class Gateway:
         else:
             self._hub(Trouble("broker", detail))
 
+    def _on_resumed(self) -> None:
+        self._pipeline.forget_waiting()
+
     def _status(self, *, online: bool) -> Outbound:
         status = GatewayStatus(now_ms(), online, self._state.snapshot.version, __version__)
         return Outbound(topics.gateway_status(self._settings.instance), encode(status), retained=True)
@@ -179,6 +186,7 @@ class Gateway:
 
     def _checks(self) -> Mapping[str, bool]:
         return {
+            "serving": not self._stop.is_set(),
             "broker": self._link.connected,
             "database": self._pipeline.database_ok,
             "registry": self._state.snapshot.version > 0,
@@ -215,6 +223,7 @@ class Gateway:
 
 async def serve(settings: Settings, scribe: socket.socket) -> None:
     """Run a gateway until SIGTERM or SIGINT. Raises WeldGateError with what a person can act on."""
+    gc.set_threshold(*COLLECT_EVERY)
     gateway = Gateway(settings, scribe)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

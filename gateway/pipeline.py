@@ -186,6 +186,10 @@ class Pipeline:
         if len(self._inbox) >= INBOX_LIMIT and not self._held_back:
             self._hold_back(True)
 
+    def forget_waiting(self) -> None:
+        """The broker sends again what was not acknowledged: what still waits here would only be done twice."""
+        self._inbox = deque(inbound for inbound in self._inbox if not inbound.receipt[1])
+
     def tick(self) -> None:
         """Look at the clock even when nothing arrives: sessions also end by time alone."""
         self._wake.set()
@@ -241,37 +245,36 @@ class Pipeline:
             await self._make_durable(flight.batch, _keys(flight.entries))
 
     async def _make_durable(self, batch: list[Inbound], keys: list[Key]) -> None:
-        """Handle and commit, from the start again while somebody is faster or the database is away."""
+        """Handle and commit, from the start again while somebody is faster or the database is away.
+
+        A batch that the database goes on refusing is taken apart; a message that it refuses on its own is put aside,
+        so that it stops nobody else.
+        """
         wait_s, conflicts = FIRST_RETRY_S, 0
-        while conflicts < MOST_CONFLICTS:
+        while len(batch) <= 1 or conflicts < MOST_CONFLICTS:
             try:
                 if self._in_doubt:
                     await self._read_back(keys)
-                await self._commit(batch, self._handle(batch))
+                await self._commit(batch, hopeless=conflicts >= MOST_CONFLICTS)
             except Conflict:
                 self._in_doubt = True
                 conflicts += 1
+                if conflicts > MOST_CONFLICTS:
+                    raise
             except DatabaseUnavailable as error:
                 self._in_doubt = True
                 wait_s = await self._wait_for_database(error, wait_s)
             else:
                 return
-        await self._one_by_one(batch, keys)
+        for inbound in batch:
+            await self._make_durable([inbound], keys)
 
-    async def _commit(self, batch: list[Inbound], entries: list[Entry]) -> None:
+    async def _commit(self, batch: list[Inbound], *, hopeless: bool) -> None:
+        entries = [set_aside(self._state, inbound) for inbound in batch] if hopeless else self._handle(batch)
         flight = Flight(batch, entries, monotonic_ns(), self._writer.commit(self._to_write(entries)))
         committed = checked(await flight.result)
         assert isinstance(committed, orders.Committed)
         self._answer(flight, committed)
-
-    async def _one_by_one(self, batch: list[Inbound], keys: list[Key]) -> None:
-        """Find the message that the database will not take and put it aside, so that it stops nobody else."""
-        if len(batch) > 1:
-            for inbound in batch:
-                await self._make_durable([inbound], keys)
-            return
-        await self._read_back(keys)
-        await self._commit(batch, [set_aside(self._state, inbound) for inbound in batch])
 
     async def _read_back(self, keys: list[Key]) -> None:
         """Take sessions, chips and recorded answers from the database: memory may be ahead of it or behind."""

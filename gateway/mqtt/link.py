@@ -20,6 +20,8 @@ HOUSEKEEPING_S = 1.0
 FIRST_RETRY_S = 0.2
 LONGEST_RETRY_S = 15.0
 """Reconnects wait a random time up to a limit that doubles from the first to the longest."""
+STABLE_AFTER_S = 5.0
+"""Two gateways of one name take the connection from each other: neither gets back to quick retries by that."""
 CONNACK_WITHIN_S = 10.0
 WINDOW = 1000
 """Published messages that may await the broker's acknowledgement before the gate takes new work."""
@@ -27,6 +29,8 @@ WINDOW = 1000
 
 class Link:
     """One broker connection with a persistent session. ``deliver`` takes each arrived message in order.
+
+    ``on_resumed`` is called where the broker has kept the session: it sends again whatever was not acknowledged.
 
     An acknowledgement counts only on the connection that its message came by: packet ids start anew with each.
     """
@@ -39,12 +43,14 @@ class Link:
         will: Outbound,
         deliver: Callable[[Inbound], None],
         on_state: Callable[[bool, str], None],
+        on_resumed: Callable[[], None],
         ca_file: str | None = None,
     ) -> None:
         self._broker = broker
         self._filters = filters
         self._deliver_to = deliver
         self._on_state = on_state
+        self._on_resumed = on_resumed
         self._connection = 0
         self._accepted = asyncio.Event()
         self._subscribed = asyncio.Event()
@@ -90,14 +96,16 @@ class Link:
         """Stay connected until cancelled."""
         limit = FIRST_RETRY_S
         while True:
+            began = monotonic_ns()
             try:
                 await self._connect()
-                limit = FIRST_RETRY_S
                 await self._stay()
             except (OSError, TimeoutError) as error:
                 self._on_state(False, str(error) or type(error).__name__)
             finally:
                 self._drop()
+            if monotonic_ns() - began > STABLE_AFTER_S * 1e9:
+                limit = FIRST_RETRY_S
             await asyncio.sleep(random.uniform(0, limit))  # noqa: S311  (jitter, not secrecy)
             limit = min(limit * 2, LONGEST_RETRY_S)
 
@@ -120,6 +128,8 @@ class Link:
                 async with asyncio.timeout(HOUSEKEEPING_S):
                     await self._lost.wait()
             except TimeoutError:
+                if self._held_back:
+                    self._wire.excuse_silence()
                 self._wire.loop_misc()
         raise ConnectionError("connection to the broker lost")
 
@@ -179,11 +189,13 @@ class Link:
 
     # --- callbacks and the loop's readers and writers ---
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
             self._refusal = f"the broker refused the connection: {reason}"
             self._lost.set()
             return
+        if flags.session_present:
+            self._on_resumed()
         self._wire.subscribe([(name, 1) for name in self._filters])
         self._accepted.set()
         self._wire.resend_unacknowledged()
