@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway import __version__
 from gateway.clock import monotonic_ns, now_ms
 from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
-from gateway.errors import WeldGateError
+from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.gate.state import GateState
 from gateway.mqtt.link import Link
 from gateway.mqtt.url import parse_broker_url
@@ -116,7 +116,7 @@ class Gateway:
         try:
             async with asyncio.timeout(DRAIN_WITHIN_S):
                 await pipeline
-        except TimeoutError:
+        except (TimeoutError, DatabaseUnavailable):
             self._hub(Trouble("shutdown", f"{self._pipeline.waiting} messages left to the broker"))
 
     # --- side tasks ---

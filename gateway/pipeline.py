@@ -16,7 +16,7 @@ from gateway.clock import monotonic_ns
 from gateway.errors import DatabaseUnavailable
 from gateway.gate.entry import Entry
 from gateway.gate.handle import handle
-from gateway.gate.reports import end_over, set_aside
+from gateway.gate.reports import accepted_clock, end_over, set_aside
 from gateway.gate.state import GateState
 from gateway.observe.events import Answered, Committed, Observer, Recovered, Trouble
 from gateway.store import orders
@@ -32,8 +32,9 @@ IN_FLIGHT = 2
 """Batches at the scribe: one being committed, the next ready."""
 INBOX_LIMIT = 4096
 """Messages taken off the broker and not yet in a batch; above it the link stops reading."""
-REMEMBERED = 4096
-"""Latest answers kept in memory for repeats; older ones are read from the ledger."""
+REMEMBERED = 16_384
+"""Latest answers kept in memory for repeats: half a minute of a province, after which chips give up. Older ones are
+read from the ledger, which costs the whole batch a second attempt."""
 MOST_CONFLICTS = 4
 """Conflicts in a row after which a batch is taken apart."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 2.0
@@ -72,12 +73,14 @@ class Pipeline:
         self._failed: list[Flight] = []
         self._wake = asyncio.Event()
         self._landed = asyncio.Event()
+        self._ticked = False
         self._draining = False
         self._held_back = False
         self._answers: OrderedDict[Key, Outbound | None] = OrderedDict()
         self._under_way: set[Key] = set()
         self._in_doubt = True
         self._accept_clock = accept_clock
+        self._started = False
         self.database_ok = False
 
     async def run(self) -> None:
@@ -124,8 +127,10 @@ class Pipeline:
             if entry.key is not None and entry.draft is not None:
                 self._under_way.add(entry.key)
             entries.append(entry)
-        wall = self._state.wall_ms()
-        entries += [end_over(self._state, session, wall) for session in self._state.sessions.due(wall)]
+        if self._ticked:
+            self._ticked = False
+            wall = self._state.wall_ms()
+            entries += [end_over(self._state, session, wall) for session in self._state.sessions.due(wall)]
         return entries
 
     def _to_write(self, entries: list[Entry]) -> Batch:
@@ -148,7 +153,7 @@ class Pipeline:
 
     def _remember(self, entries: list[Entry], replies: list[bytes | None]) -> None:
         recorded = [entry for entry in entries if entry.draft]
-        self._state.latest = max((entry.draft.at for entry in recorded if entry.draft), default=self._state.latest)
+        self._state.latest = max([self._state.latest, *[entry.draft.at for entry in recorded if entry.draft]])
         for entry, reply in zip(recorded, replies, strict=True):
             if entry.key is not None:
                 self._answers[entry.key] = _outbound(entry.key, reply)
@@ -191,7 +196,8 @@ class Pipeline:
         self._inbox = deque(inbound for inbound in self._inbox if not inbound.receipt[1])
 
     def tick(self) -> None:
-        """Look at the clock even when nothing arrives: sessions also end by time alone."""
+        """Look at the clock: sessions also end by time alone."""
+        self._ticked = True
         self._wake.set()
 
     def drain(self) -> None:
@@ -256,11 +262,13 @@ class Pipeline:
                 if self._in_doubt:
                     await self._read_back(keys)
                 await self._commit(batch, hopeless=conflicts >= MOST_CONFLICTS)
-            except Conflict:
+            except Conflict as error:
                 self._in_doubt = True
                 conflicts += 1
                 if conflicts > MOST_CONFLICTS:
                     raise
+                if conflicts == MOST_CONFLICTS:
+                    self._observe(Trouble("database", f"refuses {len(batch)} messages: {error}"))
             except DatabaseUnavailable as error:
                 self._in_doubt = True
                 wait_s = await self._wait_for_database(error, wait_s)
@@ -278,14 +286,17 @@ class Pipeline:
 
     async def _read_back(self, keys: list[Key]) -> None:
         """Take sessions, chips and recorded answers from the database: memory may be ahead of it or behind."""
-        recalled = await self._writer.recall(keys)
+        clock = accepted_clock(self._state) if self._accept_clock else None
+        recalled = await self._writer.recall(keys, with_chips=not self._started, accept_clock=clock)
+        self._accept_clock = False
         self._under_way.clear()
         for key, reply in recalled.answers:
             self._answers[key] = _outbound(key, reply)
         self._state.sessions.load(recalled.sessions)
-        self._state.chips = recalled.chips
-        if not self._accept_clock:
-            self._state.latest = max(self._state.latest, recalled.latest)
+        if not self._started:
+            self._state.chips = recalled.chips
+        self._started = True
+        self._state.latest = max(self._state.latest, recalled.latest)
         self._set_database(True)
         self._in_doubt = False
 

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from gateway.store.scribe import Scribe
 SOCKET_BYTES = 1 << 20
 """Room for a full batch, so that handing one over seldom waits."""
 ERROR_BYTES = 4096
+END_WITHIN_S = 3.0
 
 
 @contextmanager
@@ -27,8 +29,7 @@ def scribe(database: str, keys: Path) -> Iterator[socket.socket]:
     or the keys cannot be used.
     """
     gc.freeze()  # what is loaded by now is shared between the processes; the collector would copy it by touching it
-    open_keys(keys)
-    _migrate(database)
+    _prepare(database, keys)
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
@@ -38,15 +39,30 @@ def scribe(database: str, keys: Path) -> Iterator[socket.socket]:
         yield ours
     finally:
         ours.close()
-        os.waitpid(child, 0)
+        _await_end(child)
 
 
-def _migrate(database: str) -> None:
-    """In a process of its own, which takes the migrations' memory with it."""
+def _await_end(child: int) -> None:
+    """The scribe ends when its socket closes; one that hangs in the disk is left no longer than a while."""
+    give_up = time.monotonic() + END_WITHIN_S
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > give_up:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return
+        time.sleep(0.01)
+
+
+def _prepare(database: str, keys: Path) -> None:
+    """Make keys where there are none and bring the schema up to date, in a process of its own.
+
+    It takes the migrations' memory with it, and the gateway's process never holds a private key.
+    """
     reading, writing = os.pipe()
 
     def work() -> None:
         try:
+            open_keys(keys)
             open_engine(database).dispose()
         except WeldGateError as error:
             os.write(writing, str(error).encode()[:ERROR_BYTES])
@@ -57,7 +73,7 @@ def _migrate(database: str) -> None:
         problem = pipe.read().decode(errors="replace")
     _, status = os.waitpid(child, 0)
     if problem or status:
-        raise WeldGateError(problem or "--database: the schema could not be brought up to date; see above")
+        raise WeldGateError(problem or "keys and database could not be prepared; see above")
 
 
 def _write_until_closed(sock: socket.socket, gates_end: socket.socket, database: str, keys: Path) -> None:

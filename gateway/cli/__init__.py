@@ -3,6 +3,7 @@
 Modules are loaded when their command is used: a gateway that runs for months need not hold what reads spreadsheets.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+OWNER_ONLY = 0o077
+"""Databases, keys and exports hold personal data: the files that commands make are their owner's alone."""
 _COMMANDS = ("audit", "demo", "keys", "registry", "serve")
 """Each is the attribute ``app`` of ``gateway.cli.NAME``."""
 
@@ -38,3 +41,4 @@ app = typer.Typer(
 @app.callback()
 def weldgate() -> None:
     """WeldGate: only a certified operator of the owning firm starts the machine."""
+    os.umask(OWNER_ONLY)

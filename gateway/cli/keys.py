@@ -9,6 +9,8 @@ from gateway.cli.console import out, reporting_errors
 from gateway.cli.options import DEFAULT_KEYS, KeysOption
 from gateway.keys import open_keys
 
+PUBLIC_FILE = 0o644
+
 app = typer.Typer(help="Signing keys: the public set for chips, rotation.", no_args_is_help=True)
 
 
@@ -24,6 +26,7 @@ def public(
             typer.echo(jwks, nl=False)
         else:
             target.write_bytes(jwks)
+            target.chmod(PUBLIC_FILE)
 
 
 @app.command()

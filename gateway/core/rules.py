@@ -24,7 +24,6 @@ class Case(Struct, frozen=True):
     asked: Asked
     facts: Facts
     policy: Policy
-    grace: dict[str, int]
     local: datetime
     today: date
 
@@ -141,10 +140,6 @@ def completed_years(born: date, today: date) -> int:
     17
     """
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-
-
-def _knows_employer(case: Case) -> bool:
-    return _knows_who(case) and case.facts.enterprise is not None
 
 
 def _employed_on(employment: Employment, day: date) -> bool:
@@ -286,7 +281,7 @@ RULES = (
     RuleGroup(_knows_who, (Rule("operator_unknown", lambda case: case.facts.operator is None),)),
     RuleGroup(_knows_operator, (Rule("operator_blocked", _blocked), Rule("operator_age", _operator_age))),
     RuleGroup(
-        _knows_employer,
+        _knows_who,
         (Rule("operator_not_employed", _not_employed), Rule("employment_ended", _employment_ended)),
     ),
     RuleGroup(

@@ -1,5 +1,7 @@
 """What one message leads to, and the bodies of the ledger's records."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from gateway.core.model import Asked, Decision, Facts
@@ -52,6 +54,12 @@ class RejectedBody(Struct, frozen=True):
     problem: str
     sha256: str
     size: int
+
+
+class GatewayBody(Struct, frozen=True):
+    """Something that was done to the gateway itself."""
+
+    what: Literal["clock_accepted"]
 
 
 class SessionEndBody(Struct, frozen=True):

@@ -4,13 +4,17 @@ import hashlib
 
 from gateway.core.model import Event, Millis, Status, Usage
 from gateway.core.session import Step, end_reason, step_of
-from gateway.gate.entry import Entry, EventBody, RejectedBody, SessionEndBody
+from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody, SessionEndBody
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
 from gateway.observe.events import Observed, Rejected, Reported, SessionEnded, UsageTaken
 from gateway.store.ledger import Draft
 from gateway.wire.codec import encode
 from gateway.wire.inbound import Inbound
+from gateway.wire.topics import chip_topic
+
+CLOCKS_APART_MS = 60_000
+"""How far a chip's clock and the gateway's may be apart (the default of ``requests.max_age_s``)."""
 
 
 def record_event(state: GateState, machine_id: str, event: Event, payload: bytes) -> Entry:
@@ -35,9 +39,14 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
 def _session_meant(state: GateState, machine_id: str, event: Event) -> Session | None:
     """The open session that the event speaks of: by its id, or at a boot whichever is open at the machine."""
     session = state.sessions.at_machine(machine_id)
-    if session is None or event.kind == "boot" or event.session_id == session.session_id:
+    if session is None or event.session_id == session.session_id:
         return session
-    return None
+    return session if event.kind == "boot" and not _before(event, session) else None
+
+
+def _before(event: Event, session: Session) -> bool:
+    """Whether the chip dates the event before the session was granted: news of an earlier time that came late."""
+    return event.at is not None and event.at < session.granted_at - CLOCKS_APART_MS
 
 
 def end_over(state: GateState, session: Session, now: Millis) -> Entry:
@@ -91,8 +100,14 @@ def reject(state: GateState, inbound: Inbound, machine_id: str | None, kind: str
     )
 
 
+def accepted_clock(state: GateState) -> Draft:
+    """The record that an operator of the gateway has vouched for the clock."""
+    return Draft("gateway", state.wall_ms(), encode(GatewayBody("clock_accepted")))
+
+
 def set_aside(state: GateState, inbound: Inbound) -> Entry:
     """Record that the database would not take what a message leads to."""
-    entry = reject(state, inbound, None, "unknown", "record: the database refused what the message leads to")
+    machine_id, kind = chip_topic(inbound.topic) or (None, "unknown")
+    entry = reject(state, inbound, machine_id, kind, "record: the database refused what the message leads to")
     entry.inbound = inbound
     return entry

@@ -96,7 +96,7 @@ def _session(grant: Grant, facts: Facts, decision: Decision) -> Session:
         division=facts.machine.division if facts.machine else None,
         granted_at=facts.now,
         unlocked_at=None,
-        open_until=open_until(facts.now, decision.start_by_s, decision.lease_s),
+        open_until=open_until(facts.now, decision.lease_s),
     )
 
 

@@ -100,11 +100,11 @@ class Sessions:
     def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> list[Session]:
         """End whatever stands in the way of a new session for this machine and operator. Returns the ended."""
         in_the_way = (self.at_machine(machine_id), self.of_operator(operator_id))
-        return [
-            session
-            for session in in_the_way
-            if session is not None and self.step(session, "replaced", now, end_reason("replaced", None))
-        ]
+        return [session for session in in_the_way if session is not None and self._make_way(session, now)]
+
+    def _make_way(self, session: Session, now: Millis) -> bool:
+        step: Step = "replaced" if session.open_until >= now else "lease_over"
+        return self.step(session, step, now, end_reason(step, None))
 
     def take_changes(self) -> tuple[list[Row], list[Row]]:
         """Rows to change and rows to insert for what was touched since the last call."""

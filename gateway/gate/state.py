@@ -41,7 +41,7 @@ class GateState:
             operator=snapshot.operators.get(operator_id) if operator_id else None,
             employments=snapshot.employments_at(operator_id, machine.uscc) if operator_id and machine else (),
             certificates=snapshot.certificates.get(operator_id, ()) if operator_id else (),
-            machine_session=at_machine.as_fact() if at_machine else None,
-            operator_session=of_operator.as_fact() if of_operator else None,
+            machine_session=at_machine.as_fact() if at_machine and at_machine.open_until >= now else None,
+            operator_session=of_operator.as_fact() if of_operator and of_operator.open_until >= now else None,
             registry_age_s=snapshot.age_s(now),
         )

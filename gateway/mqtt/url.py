@@ -34,8 +34,10 @@ def parse_broker_url(url: str) -> BrokerUrl:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise BrokerUrlError(f"--broker: {error}; use mqtt[s]://user:password@host:port") from None
+    except ValueError:  # its text may quote the password
+        raise BrokerUrlError(
+            "--broker: cannot be read as mqtt[s]://user:password@host:port; percent-encode / # ? @ : in the password"
+        ) from None
     if parts.scheme not in DEFAULT_PORTS:
         raise BrokerUrlError(f"--broker: scheme {parts.scheme!r} is not known; use mqtt:// or mqtts://")
     if not parts.hostname:

@@ -15,8 +15,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.exception import MalformedPacket
 
 READ_BYTES = 65_536
-MAX_PACKET_BYTES = 268_435_455 + 5
-"""The protocol's own limit (section 2.2.3); the broker's is lower."""
+LONGEST_BODY_BYTES = 131_072
+"""More of a packet is never held in memory: MQTT allows 256 MB. A longer PUBLISH is delivered cut short, so that it
+is refused and acknowledged instead of coming again; topics take at most 64 KiB of it."""
 MOST_PACKET_IDS = 65_535
 """Packet ids have 16 bits, and 0 is none (section 2.3.1)."""
 _DUP = 0x08
@@ -44,6 +45,7 @@ class Wire(paho.Client):
         self._on_outgoing = on_outgoing
         self._incoming = bytearray()
         self._outgoing = bytearray()
+        self._passed_over = 0
         self._unacknowledged: dict[int, bytearray] = {}
 
     # --- publishing at QoS 1 ---
@@ -84,6 +86,7 @@ class Wire(paho.Client):
         """Before a new connection: bytes of the old one mean nothing there."""
         self._incoming.clear()
         self._outgoing.clear()
+        self._passed_over = 0
 
     def excuse_silence(self) -> None:
         """Nothing is read for now, so that nothing heard from the broker means nothing."""
@@ -123,14 +126,21 @@ class Wire(paho.Client):
 
     def _handle_packets(self) -> MQTTErrorCode:
         buffer, start, end = self._incoming, 0, len(self._incoming)
+        if self._passed_over:
+            start = min(self._passed_over, end)
+            self._passed_over -= start
         while (frame := _frame(buffer, start, end)) is not None:
             body, stop = frame
             if body < 0:
                 return MQTTErrorCode.MQTT_ERR_PROTOCOL
-            problem = self._handle(buffer[start], buffer[body:stop])
+            here = min(stop, body + LONGEST_BODY_BYTES)
+            if here > end:
+                break
+            problem = self._handle(buffer[start], buffer[body:here])
             if problem != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return problem
-            start = stop
+            start = min(stop, end)
+            self._passed_over = stop - start
         del buffer[:start]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
@@ -184,14 +194,13 @@ class Wire(paho.Client):
 
 
 def _frame(buffer: bytearray, start: int, end: int) -> tuple[int, int] | None:
-    """Where the body of the packet at ``start`` begins and ends; None while incomplete; (-1, 0) if malformed."""
+    """Where the body of the packet at ``start`` begins and ends; None while that is unknown; (-1, 0) if malformed."""
     length, shift = 0, 0
     for at in range(start + 1, min(start + 5, end)):
         byte = buffer[at]
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
-            stop = at + 1 + length
-            return (at + 1, stop) if stop <= end else None
+            return at + 1, at + 1 + length
         shift += 7
     return (-1, 0) if end - start > 4 else None
 

@@ -87,7 +87,7 @@ class Snapshot:
         others = [
             work
             for work in self.employments.get(operator_id, ())
-            if (work.uscc, work.since) != (employment.uscc, employment.since)
+            if work.uscc != employment.uscc or work.since not in (employment.since, None)
         ]
         self.employments[operator_id] = (*others, employment)
 

@@ -37,8 +37,13 @@ def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False) -> 
 
             upgrade(engine)
         return engine
-    except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # the URL may hold a password: never repeat it
+    except ModuleNotFoundError as error:
         raise DatabaseUnavailable(f"--database: {error}; use for example {DEFAULT_URL}") from error
+    except (ArgumentError, ValueError):  # their text may quote the password
+        raise DatabaseUnavailable(
+            "--database: cannot be read as a SQLAlchemy URL; percent-encode @ : / in a password; "
+            f"use for example {DEFAULT_URL}"
+        ) from None
     except (sa.exc.DBAPIError, OSError) as error:
         reason = getattr(error, "orig", error)
         raise DatabaseUnavailable(

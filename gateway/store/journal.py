@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Dialect, Executable, Table, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, Executable, Table, Update, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.model import Millis
-from gateway.store.ledger import Draft, Head, Ledger
+from gateway.store.ledger import Draft, Head, Ledger, forget_latest
 from gateway.store.prepared import Prepared, Row, transaction
 from gateway.store.tables import ChipRow, PolicyRow, SessionRow, UsageRow, metadata
 from gateway.wire.tokens import Signer
@@ -29,9 +29,6 @@ class Batch(Struct, array_like=True):
     usage: list[Row] = field(default_factory=list)
     chips: list[Row] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.drafts or self.changed or self.opened or self.usage or self.chips)
-
 
 SESSION_COLUMNS = tuple(column.name for column in _sessions.columns)
 CHANGED_COLUMNS = ("session", "unlocked_at", "ended_at", "end_reason")
@@ -46,8 +43,8 @@ class Journal:
         self._ledger = Ledger(dialect, signer)
         self._open_session = Prepared(insert(_sessions), dialect, SESSION_COLUMNS)
         self._change_session = Prepared(_change_session(), dialect, CHANGED_COLUMNS)
-        self._usage = Prepared(_newest_wins(dialect, _usage, "seq"), dialect, USAGE_COLUMNS)
-        self._chips = Prepared(_newest_wins(dialect, _chips, "received_at"), dialect, CHIP_COLUMNS)
+        self._usage = Prepared(_upsert_usage(dialect), dialect, USAGE_COLUMNS)
+        self._chips = Prepared(_upsert_chip(dialect), dialect, CHIP_COLUMNS)
 
     def commit(self, connection: Connection, batch: Batch) -> tuple[Head, list[bytes | None]]:
         """Write the whole batch in one transaction; on any error nothing of it is written.
@@ -68,6 +65,12 @@ class Journal:
                     statement.run(cursor, rows)
         return result
 
+    def accept_clock(self, connection: Connection, record: Draft) -> None:
+        """Put on record that the clock is right although the ledger holds later records, and go on from there."""
+        with transaction(connection) as cursor:
+            forget_latest(cursor)
+            self._ledger.append(cursor, [record])
+
 
 def _change_session() -> Update:
     return (
@@ -77,14 +80,26 @@ def _change_session() -> Update:
     )
 
 
-def _newest_wins(dialect: Dialect, table: Table, newer_by: str) -> Executable:
-    """Insert or update by primary key; an older row never overwrites a newer one."""
-    statement = _UPSERTING[dialect.name](table)
+def _upsert_usage(dialect: Dialect) -> Executable:
+    """The report with the highest number wins, whenever it comes."""
+    statement = _UPSERTING[dialect.name](_usage)
+    newer = statement.excluded.seq > _usage.c.seq
+    return _updating(statement, _usage, {name: statement.excluded[name] for name in USAGE_COLUMNS}, newer)
+
+
+def _upsert_chip(dialect: Dialect) -> Executable:
+    """The last status to arrive wins; what it does not say (a last will says little) stays."""
+    statement = _UPSERTING[dialect.name](_chips)
+    values = {name: func.coalesce(statement.excluded[name], _chips.c[name]) for name in CHIP_COLUMNS}
+    return _updating(statement, _chips, values, None)
+
+
+def _updating(statement: Any, table: Table, values: dict[str, Any], where: Any) -> Executable:
     keys = [column.name for column in table.primary_key]
-    values = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    newer = statement.excluded[newer_by] > table.c[newer_by]
-    update_newer: Executable = statement.on_conflict_do_update(index_elements=keys, set_=values, where=newer)
-    return update_newer
+    updated: Executable = statement.on_conflict_do_update(
+        index_elements=keys, set_={name: value for name, value in values.items() if name not in keys}, where=where
+    )
+    return updated
 
 
 def probe(connection: Connection) -> None:

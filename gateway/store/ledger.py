@@ -75,10 +75,14 @@ class Head(Struct, frozen=True):
 
     seq: int = 0
     hash: bytes = GENESIS
+    latest_at: Millis = 0
 
 
 _encode = msgspec.json.Encoder().encode
 decode_record = msgspec.json.Decoder(Record).decode
+
+
+HEAD_COLUMNS = ("id", "seq", "hash", "latest_at")
 
 
 class Ledger:
@@ -86,12 +90,11 @@ class Ledger:
 
     def __init__(self, dialect: Dialect, signer: Signer) -> None:
         self._signer = signer
-        self._read_head = Prepared(select(_head.c.seq, _head.c.hash), dialect)
+        self._read_head = Prepared(select(_head.c.seq, _head.c.hash, _head.c.latest_at), dialect)
         self._insert = Prepared(insert(_ledger), dialect, Stored.__struct_fields__)
-        self._first_head = Prepared(insert(_head), dialect, ("id", "seq", "hash"))
-        self._move_head = Prepared(
-            update(_head).values(seq=bindparam("seq"), hash=bindparam("hash")), dialect, ("id", "seq", "hash")
-        )
+        self._first_head = Prepared(insert(_head), dialect, HEAD_COLUMNS)
+        moved = update(_head).values({name: bindparam(name) for name in HEAD_COLUMNS[1:]})
+        self._move_head = Prepared(moved, dialect, HEAD_COLUMNS)
 
     def append(self, cursor: DBAPICursor, drafts: Sequence[Draft]) -> tuple[Head, list[bytes | None]]:
         """Chain ``drafts`` to the end of the ledger inside the caller's transaction; returns its end and the replies.
@@ -104,9 +107,9 @@ class Ledger:
         rows = list(_chained(head, zip(drafts, replies, strict=True)))
         if rows:
             self._insert.run(cursor, rows)
-            head = Head(rows[-1][0], rows[-1][-1])
+            head = Head(rows[-1][0], rows[-1][-1], max(head.latest_at, *(draft.at for draft in drafts)))
             keep = self._move_head if found else self._first_head
-            keep.run(cursor, [(1, head.seq, head.hash)])
+            keep.run(cursor, [(1, head.seq, head.hash, head.latest_at)])
         return head, replies
 
 
@@ -135,11 +138,9 @@ def on_record(connection: Connection, keys: Iterable[Key]) -> dict[Key, Record]:
     return found
 
 
-def latest_at(connection: Connection) -> Millis:
-    """When the last record was made; 0 for an empty ledger."""
-    with connection.begin():
-        last = select(_ledger.c.at).order_by(_ledger.c.seq.desc()).limit(1)
-        return connection.execute(last).scalar() or 0
+def forget_latest(cursor: DBAPICursor) -> None:
+    """Let the next record's time be the latest, whatever the chain holds."""
+    cursor.execute(f"UPDATE {_head.name} SET latest_at = 0")  # noqa: S608  (no value from outside)
 
 
 class _Reply(Struct, frozen=True):
@@ -172,7 +173,7 @@ def count(connection: Connection) -> int:
 
 
 def read_head(connection: Connection) -> Head | None:
-    row = connection.execute(select(_head.c.seq, _head.c.hash)).first()
+    row = connection.execute(select(_head.c.seq, _head.c.hash, _head.c.latest_at)).first()
     return Head(*row) if row else None
 
 

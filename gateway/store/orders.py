@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from gateway.core.model import Millis
 from gateway.store.journal import Batch
-from gateway.store.ledger import Head, Key
+from gateway.store.ledger import Draft, Head, Key
 from gateway.store.prepared import Row
 
 LENGTH_BYTES = 4
@@ -21,6 +21,9 @@ class Recall(Struct, frozen=True, tag=True, array_like=True):
     """Read back what is on record: after a failure memory may be ahead of the database or behind it."""
 
     keys: list[Key]
+    with_chips: bool = True
+    accept_clock: Draft | None = None
+    """Records that the clock is right although the ledger holds later records."""
 
 
 class Probe(Struct, frozen=True, tag=True, array_like=True):
@@ -35,7 +38,7 @@ class Committed(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Recalled(Struct, frozen=True, tag=True, array_like=True):
-    """``answers`` holds the reply (None for an event) of each key on record; ``latest`` is the last record's time."""
+    """``answers`` holds the reply (None for an event) of each key on record; ``latest`` is the latest record's time."""
 
     answers: list[tuple[Key, bytes | None]]
     sessions: list[Row]

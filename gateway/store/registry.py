@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine
 
 from gateway.errors import DatabaseUnavailable
 from gateway.store.engine import reading
-from gateway.store.entries import Entry
+from gateway.store.entries import UNKNOWN_DAY, EmploymentEntry, Entry
 from gateway.store.forms import FORMS, Form
 from gateway.store.tables import RegistryState, RegistryVersion
-from gateway.store.vault import Vault
+from gateway.store.vault import Vault, VaultError, fingerprint
 
 COMPARED_AT_ONCE = 1000
 """Keys in one lookup: SQLite allows 32,766 parameters, and longer lists gain nothing."""
@@ -82,12 +82,23 @@ def import_rows(
             changes = _changes(connection, vault, rows_by_table, progress)
         with engine.begin() as connection:
             state = current_state(connection, lock=True)
+            _check_vault(connection, vault)
             if _version(state) != _version(seen):  # another import came in between
                 changes = _changes(connection, vault, rows_by_table, progress)
             return _write(connection, vault, changes, _Stamp(state is None, _version(state), now, source), progress)
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
         raise DatabaseUnavailable(f"the import was undone: {reason}; import the files again") from error
+
+
+def _check_vault(connection: Connection, vault: Vault) -> None:
+    """INVARIANT: one number has one index. With another vault a revoked certificate would be a new row beside the
+    valid one."""
+    known = connection.execute(sa.select(_state.c.vault).where(_state.c.id == 1)).scalar()
+    if known is not None and known != fingerprint(vault):
+        raise VaultError(
+            "--keys: not the vault that this database was filled with; name the folder whose vault.json it was"
+        )
 
 
 class _Stamp(Struct, frozen=True):
@@ -157,7 +168,7 @@ def _write(
     version = stamp.version + 1 if touched else stamp.version
     for name, change in changes.items():
         _write_table(connection, vault, FORMS[name], change, (version, progress))
-    state = {"version": version, "confirmed_at": stamp.now}
+    state = {"version": version, "confirmed_at": stamp.now, "vault": fingerprint(vault)}
     if stamp.first:
         connection.execute(sa.insert(_state).values(id=1, **state))
     else:
@@ -173,6 +184,8 @@ def _write_table(
     connection: Connection, vault: Vault, form: Form, changes: _Changes, how: tuple[int, Progress]
 ) -> None:
     version, progress = how
+    if form is FORMS["employments"]:
+        _replace_unknown_first_days(connection, changes.added)
     for done in range(0, len(changes.added), WRITTEN_AT_ONCE):
         progress(f"write {form.table.name}", done, len(changes.added))
         batch = changes.added[done : done + WRITTEN_AT_ONCE]
@@ -181,6 +194,23 @@ def _write_table(
     for done in range(0, len(changes.changed), WRITTEN_AT_ONCE):
         for statement, rows in form.updates(changes.changed[done : done + WRITTEN_AT_ONCE], vault, version):
             connection.execute(statement, rows)
+
+
+def _replace_unknown_first_days(connection: Connection, added: Sequence[Entry]) -> None:
+    """An employment whose first day is now known takes the place of the row without: or the old one would go on."""
+    known = [
+        {"operator": entry.operator_id, "firm": entry.uscc}
+        for entry in added
+        if isinstance(entry, EmploymentEntry) and entry.since != UNKNOWN_DAY
+    ]
+    table = FORMS["employments"].table
+    replaced = sa.delete(table).where(
+        table.c.operator_id == sa.bindparam("operator"),
+        table.c.uscc == sa.bindparam("firm"),
+        table.c.since == UNKNOWN_DAY,
+    )
+    for done in range(0, len(known), WRITTEN_AT_ONCE):
+        connection.execute(replaced, known[done : done + WRITTEN_AT_ONCE])
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

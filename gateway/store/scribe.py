@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
 from gateway.store.journal import Batch, Journal, chip_serials, open_sessions, probe
-from gateway.store.ledger import Key, latest_at, on_record, reply_in
+from gateway.store.ledger import on_record, read_head, reply_in
 from gateway.wire.tokens import Signer
 
 IN_DOUBT = "an earlier batch failed; read back first"
@@ -58,8 +58,8 @@ class Scribe:
         match order:
             case orders.Commit(batch):
                 return self._commit(connection, batch)
-            case orders.Recall(keys):
-                return self._recall(connection, keys)
+            case orders.Recall():
+                return self._recall(connection, order)
             case orders.Probe():
                 probe(connection)
                 return orders.Writable()
@@ -69,9 +69,14 @@ class Scribe:
             return orders.Refused(IN_DOUBT)
         return orders.Committed(*self._journal.commit(connection, batch))
 
-    def _recall(self, connection: Connection, keys: list[Key]) -> orders.Result:
-        answers = [(key, reply_in(record)) for key, record in on_record(connection, keys).items()]
-        recalled = orders.Recalled(answers, open_sessions(connection), chip_serials(connection), latest_at(connection))
+    def _recall(self, connection: Connection, order: orders.Recall) -> orders.Result:
+        if order.accept_clock is not None:
+            self._journal.accept_clock(connection, order.accept_clock)
+        answers = [(key, reply_in(record)) for key, record in on_record(connection, order.keys).items()]
+        chips = chip_serials(connection) if order.with_chips else {}
+        with connection.begin():
+            head = read_head(connection)
+        recalled = orders.Recalled(answers, open_sessions(connection), chips, head.latest_at if head else 0)
         self._in_doubt = False
         return recalled
 

@@ -75,12 +75,14 @@ class LedgerRow(SQLModel, table=True):
 
 
 class LedgerHead(SQLModel, table=True):
-    """The end of the chain, written with every commit: a cut-off tail shows."""
+    """The end of the chain, written with every commit: a cut-off tail shows. ``latest_at`` is the latest time in it,
+    which is not the last record's where the clock was set back."""
 
     __tablename__ = "ledger_head"
     id: int = Field(default=1, primary_key=True)
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
     hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+    latest_at: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class PolicyRow(SQLModel, table=True):
@@ -180,12 +182,14 @@ class RegistryVersion(SQLModel, table=True):
 
 
 class RegistryState(SQLModel, table=True):
-    """The current version, and when a source last confirmed the registries (changed or not)."""
+    """The current version, when a source last confirmed the registries (changed or not), and which vault's index
+    keys are those of the rows: with another vault's every number would look new."""
 
     __tablename__ = "registry_state"
     id: int = Field(default=1, primary_key=True)
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     confirmed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    vault: str = Field(max_length=32)
 
 
 class EnterpriseRow(SQLModel, table=True):
@@ -241,7 +245,8 @@ class CertificateRow(SQLModel, table=True):
 
 
 class EmploymentRow(SQLModel, table=True):
-    """Key: (operator, firm, first day). ``since`` is the file's ``from``; an unknown first day is 0001-01-01."""
+    """Key: (operator, firm, first day). ``since`` is the file's ``from``; an unknown first day is 0001-01-01, and a
+    row with the known one replaces it."""
 
     __tablename__ = "employments"
     operator_id: str = Field(primary_key=True, max_length=256)

@@ -10,8 +10,14 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 
+from gateway.errors import WeldGateError
+
 FILE_NAME = "vault.json"
 _NONCE_BYTES = 12
+
+
+class VaultError(WeldGateError):
+    """The vault's keys cannot be used."""
 
 
 class _Keys(Struct):
@@ -39,6 +45,14 @@ class Vault:
         return hmac.digest(self._index_key, number.encode(), hashlib.sha256).hex()[:32]
 
 
+FINGERPRINT_OF = "weldgate"
+
+
+def fingerprint(vault: Vault) -> str:
+    """Tells one vault's index keys from another's, and nothing about them."""
+    return vault.index(FINGERPRINT_OF)
+
+
 def mask(number: str) -> str:
     """The last four characters, the rest starred.
 
@@ -54,6 +68,9 @@ def open_vault(keys_dir: Path) -> Vault:
     path = keys_dir / FILE_NAME
     if not path.exists():
         write_secret(path, msgspec.json.encode(_Keys(secrets.token_bytes(32), secrets.token_bytes(32))))
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise VaultError(f"--keys {keys_dir}: {path.name} has mode {mode:04o}; others may read it: chmod 600 it")
     keys = msgspec.json.decode(path.read_bytes(), type=_Keys)
     return Vault(keys.seal, keys.index)
 

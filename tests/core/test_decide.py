@@ -374,6 +374,12 @@ def test_invariant_a_veto_beside_a_rule_that_raises_is_told_as_well() -> None:
     assert decision.reasons == ("certificate_missing", "internal_error")
 
 
+def test_invariant_observing_lifts_no_veto_beside_a_rule_that_raises() -> None:
+    with broken_rule("operator_blocked"):
+        decision = decide(asked(), facts(certificates=()), Rulebook(Policy(observe=Observe(True))))
+    assert decision.reasons == ("certificate_missing", "internal_error")
+
+
 def test_invariant_a_fault_with_the_clock_set_back_is_one_reason_not_two() -> None:
     with broken_rule("operator_blocked"):
         assert decide(asked(), facts(clock_behind_s=3600), DEFAULT).reasons == ("internal_error",)

@@ -20,7 +20,7 @@ from gateway.wire.codec import MAX_PAYLOAD_BYTES, MalformedMessage, decode, enco
 from gateway.wire.messages import FeedUsage
 from gateway.wire.tokens import Grant, Signer
 from gateway.wire.topics import CHIP_TOPICS, ChipTopic
-from tests.wire.messages import AT, FROM_CHIPS, WITHOUT_FRACTIONS, ids
+from tests.wire.messages import AT, FROM_CHIPS, WITHOUT_FRACTIONS, counts, ids, texts
 from tests.wire.test_golden import golden
 
 kinds = st.sampled_from(CHIP_TOPICS)
@@ -364,6 +364,23 @@ def test_a_refusal_speaks_both_languages_where_there_is_room_and_chinese_always(
     english = [REASONS[code].message_en in reason.message for code, reason in zip(codes, texts, strict=True)]
     assert all(english) or not any(english)
     assert all(english) or len(codes) > 4
+
+
+grants = st.builds(Grant, ids, texts, counts, counts, ids, st.integers(1, 2_592_000), ids)
+
+
+@given(st.none() | grants, st.lists(st.sampled_from(sorted(REASONS)), max_size=3).map(tuple))
+def test_invariant_an_allow_carries_a_signed_grant_and_nothing_else_does(
+    signer: Signer, grant: Grant | None, codes: tuple[str, ...]
+) -> None:
+    message = json.loads(finish(Answer(AT, "request-0001", codes, grant), signer))
+    assert (message["outcome"] == "allow") == (grant is not None)
+    if grant is None:
+        assert (message["grant"], message["session_id"]) == (None, None)
+        assert [reason["code"] for reason in message["reasons"]] == list(codes)
+    else:
+        assert message["grant"].count(".") == 2
+        assert (message["session_id"], message["reasons"]) == (grant.sid, [])
 
 
 def test_the_longest_allow_fits_into_4_kib(signer: Signer) -> None:
