@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from gateway.core.model import Event, EventKind
-from gateway.core.session import TABLE, State, Step, end_reason, open_until, step_of
+from gateway.core.session import CHIP_GIVES_UP_S, TABLE, State, Step, end_reason, open_until, step_of
 
 STATES: tuple[State, ...] = get_args(State)
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -26,9 +26,14 @@ def test_what_has_ended_stays_ended(step: Step) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("step", sorted(set(STEPS) - {"unlocked"}))
+@pytest.mark.parametrize("step", sorted(set(STEPS) - {"unlocked", "grant_rejected"}))
 def test_every_step_but_unlocking_ends(state: State, step: Step) -> None:
     assert TABLE[state, step] == "ended"
+
+
+def test_a_grant_that_the_chip_rejects_ends_it_and_a_second_copy_of_one_in_use_does_not() -> None:
+    assert TABLE["granted", "grant_rejected"] == "ended"
+    assert TABLE["unlocked", "grant_rejected"] == "unlocked"
 
 
 def test_unlocking_takes_a_grant_and_reporting_it_twice_changes_nothing() -> None:
@@ -37,8 +42,9 @@ def test_unlocking_takes_a_grant_and_reporting_it_twice_changes_nothing() -> Non
 
 
 @pytest.mark.parametrize("kind", get_args(EventKind))
-def test_only_unlocked_locked_and_boot_say_something_about_a_session(kind: EventKind) -> None:
-    assert step_of(event(kind)) == (kind if kind in ("unlocked", "locked", "boot") else None)
+def test_four_kinds_of_event_say_something_about_a_session_and_no_other(kind: EventKind) -> None:
+    about = ("unlocked", "locked", "grant_rejected", "boot")
+    assert step_of(event(kind)) == (kind if kind in about else None)
 
 
 def test_a_session_ends_for_the_reason_that_the_chip_gives_where_it_locked() -> None:
@@ -49,5 +55,7 @@ def test_a_session_ends_for_the_reason_that_the_chip_gives_where_it_locked() -> 
     assert end_reason("lease_over", None) == "lease_over"
 
 
-def test_a_session_is_over_once_start_by_and_lease_have_passed() -> None:
-    assert open_until(1_000_000, 30, 900) == 1_930_000
+def test_a_session_is_over_once_no_chip_can_hold_its_relay_closed_any_more() -> None:
+    """The lease starts when the chip takes the grant; one without a clock may do so until it gives up its request."""
+    assert CHIP_GIVES_UP_S == 30
+    assert open_until(1_000_000, 900) == 1_930_000

@@ -249,12 +249,40 @@ def test_news_of_another_session_changes_nothing_here(gate: Gate, kind: str, whi
     assert [gate.sessions.at_machine(one).state for one in MACHINES[:2]] == ["granted", "granted"]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    "kind", ["grant_rejected", "tamper", "arc_without_lease", "relay_stuck", "clock_reset", "offline_unlock"]
-)
+@pytest.mark.parametrize("kind", ["tamper", "arc_without_lease", "relay_stuck", "clock_reset", "offline_unlock"])
 def test_other_events_are_recorded_and_change_no_session(gate: Gate, kind: str) -> None:
     session_id = opened(gate)
     assert gate.event(kind, session_id).draft is not None
+    assert len(gate.sessions) == 1
+
+
+def test_a_grant_that_the_chip_rejects_ends_its_session_unless_it_is_in_use(gate: Gate) -> None:
+    session_id = opened(gate)
+    gate.event("unlocked", session_id)
+    gate.event("grant_rejected", session_id, reason="other_challenge")
+    assert len(gate.sessions) == 1
+    again = opened(gate)
+    gate.event("grant_rejected", again, reason="late")
+    assert len(gate.sessions) == 0
+
+
+def test_news_of_a_boot_before_the_grant_that_comes_late_ends_nothing(gate: Gate) -> None:
+    opened(gate)
+    gate.event("boot", None, at=NOW - 60_001)
+    assert len(gate.sessions) == 1
+    gate.event("boot", None, at=NOW - 60_000)
+    assert len(gate.sessions) == 0
+
+
+def test_a_session_whose_time_is_over_is_in_nobody_s_way_even_before_it_is_ended(gate: Gate) -> None:
+    opened(gate)
+    session = gate.sessions.at_machine("HJ-0001")
+    gate.clock.now += 930_000
+    assert decision_of(gate.request("P000456")).reasons == ("machine_in_session",)
+    gate.clock.now += 1
+    assert decision_of(gate.request("P000456")).outcome == "allow"
+    assert session is not None
+    assert (session.state, session.end_reason) == ("ended", "lease_over")
     assert len(gate.sessions) == 1
 
 

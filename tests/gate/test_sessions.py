@@ -77,7 +77,8 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         assert set(replaced) == in_the_way
         assert len(replaced) == len(in_the_way)
         for one in in_the_way:
-            self.known[one].state, self.known[one].reason = "ended", "replaced"
+            over = self.held[one].open_until < self.now
+            self.known[one].state, self.known[one].reason = "ended", "lease_over" if over else "replaced"
         session = Session(
             session_id, machine, operator, f"request-{session_id}", None, self.now, None, self.now + LEASE_MS
         )

@@ -133,7 +133,16 @@ def test_a_message_is_on_record_once_and_nothing_beside_it_is_written(connection
     with pytest.raises(sqlite3.IntegrityError):
         journal.commit(connection, Batch([decision("request-0002"), decision("request-0001", outcome="allow")]))
     assert list(rows_in_order(connection)) == before
-    assert read_head(connection) == Head(1, before[0].hash)
+    assert read_head(connection) == Head(1, before[0].hash, AT)
+
+
+def test_the_head_knows_the_latest_time_which_need_not_be_the_last_record_s(
+    connection: Connection, journal: Journal
+) -> None:
+    for number, at in enumerate((AT, AT + 5000, AT + 2000, AT - 9000)):
+        head, _ = journal.commit(connection, Batch([decision(f"request-{number:04}", at=at)]))
+    assert head.latest_at == AT + 5000
+    assert read_head(connection) == head
 
 
 def test_messages_without_an_id_are_recorded_as_often_as_they_come(connection: Connection, journal: Journal) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from gateway.errors import DatabaseUnavailable
 from gateway.store import orders
 from gateway.store.journal import Batch
-from gateway.store.ledger import Head, Key, check
+from gateway.store.ledger import Draft, Head, Key, check
 from gateway.store.orders import Commit, Committed, Probe, Recall, Recalled, Refused, Unavailable, Writable
 from gateway.store.scribe import Scribe
 from gateway.store.writer import Conflict, ScribeLost, Writer, checked
@@ -78,6 +78,21 @@ def test_reading_back_gives_answers_sessions_chips_and_the_latest_time(engine: E
     assert recalled.sessions == [session("session-1")]
     assert recalled.chips == {"HJ-0001": "CHIP-0001"}
     assert recalled.latest == AT
+
+
+def test_that_the_clock_is_right_is_put_on_record_and_held_from_there_on(engine: Engine, signer: Signer) -> None:
+    scribe = ready(engine, signer)
+    ahead = 3_600_000
+    assert isinstance(scribe.carry_out(Commit(Batch([decision("request-0001", at=AT + ahead)]))), Committed)
+    recalled = scribe.carry_out(Recall([]))
+    assert isinstance(recalled, Recalled)
+    assert recalled.latest == AT + ahead
+    recalled = scribe.carry_out(Recall([], accept_clock=Draft("gateway", AT, b'{"what":"clock_accepted"}')))
+    assert isinstance(recalled, Recalled)
+    assert recalled.latest == AT
+    rows, head = whole_chain(engine)
+    assert [row.kind for row in rows] == ["decision", "gateway"]
+    assert list(check(rows, head)) == []
 
 
 def test_a_value_that_no_column_takes_is_refused_not_called_unavailable(engine: Engine, signer: Signer) -> None:

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.vault import FILE_NAME, Vault, mask, open_vault, write_secret
+from gateway.store.vault import FILE_NAME, Vault, VaultError, fingerprint, mask, open_vault, write_secret
 
 NUMBER = "990000199001010017"
 VAULT = Vault(bytes(range(32)), bytes(range(32, 64)))
@@ -77,6 +77,19 @@ def test_whatever_the_umask_only_the_owner_reads_the_file(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_vault_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    open_vault(tmp_path)
+    (tmp_path / FILE_NAME).chmod(mode)
+    with pytest.raises(VaultError, match=f"{mode:04o}.*chmod 600"):
+        open_vault(tmp_path)
+
+
+def test_a_fingerprint_tells_vaults_apart_and_is_no_key(tmp_path: Path) -> None:
+    one, other = open_vault(tmp_path / "a"), open_vault(tmp_path / "b")
+    assert fingerprint(one) == fingerprint(open_vault(tmp_path / "a")) != fingerprint(other)
 
 
 def test_two_vaults_have_two_keys(tmp_path: Path) -> None:
