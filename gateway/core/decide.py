@@ -20,7 +20,7 @@ from gateway.core.rules import (
     local_time,
     review_recorded,
 )
-from gateway.core.session import CHIP_GIVES_UP_S
+from gateway.core.session import starts_within_s
 
 SHORTEST_LEASE_S = 1
 NEVER_CONFIRMED = Rule("registry_stale", lambda _: True)
@@ -57,7 +57,7 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     machine = facts.machine
     holds = rulebook.holds(machine.division, machine.uscc) if machine else rulebook.holds(None, None)
     local = local_time(facts.now)
-    case = Case(asked, facts, rulebook.policy, local, local.date())
+    case = Case(asked, facts, rulebook.policy, holds.modes, local, local.date())
 
     found = Findings()
     for group in RULES:
@@ -169,8 +169,8 @@ def _bounded_lease(case: Case, holds: Effective, certificate: Certificate | None
         return lease.start_by_s, lease.lease_s, bound
     left_s = int((ends - case.local).total_seconds())
     start_by_s = min(lease.start_by_s, left_s // 2)
-    starts_within_s = start_by_s if case.asked.at is not None else CHIP_GIVES_UP_S
-    return start_by_s, min(lease.lease_s, left_s - starts_within_s), bound
+    lease_s = left_s - starts_within_s(start_by_s, case.asked.at)
+    return start_by_s, min(lease.lease_s, lease_s), bound
 
 
 def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> Iterator[tuple[datetime, str]]:

@@ -24,6 +24,7 @@ class Case(Struct, frozen=True):
     asked: Asked
     facts: Facts
     policy: Policy
+    modes: dict[str, str]
     local: datetime
     today: date
 
@@ -140,6 +141,12 @@ def completed_years(born: date, today: date) -> int:
     17
     """
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+def _knows_employer(case: Case) -> bool:
+    """An unknown firm's people are not looked at; but where that refuses nobody, employment still has to."""
+    refused = case.facts.enterprise is None and case.modes["enterprise_unknown"] == "enforce"
+    return _knows_who(case) and not refused
 
 
 def _employed_on(employment: Employment, day: date) -> bool:
@@ -281,7 +288,7 @@ RULES = (
     RuleGroup(_knows_who, (Rule("operator_unknown", lambda case: case.facts.operator is None),)),
     RuleGroup(_knows_operator, (Rule("operator_blocked", _blocked), Rule("operator_age", _operator_age))),
     RuleGroup(
-        _knows_who,
+        _knows_employer,
         (Rule("operator_not_employed", _not_employed), Rule("employment_ended", _employment_ended)),
     ),
     RuleGroup(

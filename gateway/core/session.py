@@ -56,10 +56,15 @@ def end_reason(step: Step, chip_says: str | None) -> str:
     return "power" if step == "boot" else step
 
 
-def open_until(now: Millis, lease_s: int) -> Millis:
-    """The last moment at which a grant made at ``now`` can hold a relay closed without a renewal.
+def starts_within_s(start_by_s: int, chip_clock: Millis | None) -> int:
+    """How long after its grant a relay may still close, seconds.
 
-    >>> open_until(0, 900)
-    930000
+    >>> starts_within_s(5, chip_clock=None)
+    30
     """
-    return now + (CHIP_GIVES_UP_S + lease_s) * 1000
+    return CHIP_GIVES_UP_S if chip_clock is None else start_by_s
+
+
+def open_until(now: Millis, within_s: int, lease_s: int) -> Millis:
+    """The last moment at which a grant made at ``now`` can hold a relay closed without a renewal."""
+    return now + (within_s + lease_s) * 1000

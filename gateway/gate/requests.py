@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 from gateway.core.credential import kind_of, mask
 from gateway.core.decide import decide
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
-from gateway.core.session import open_until
+from gateway.core.session import open_until, starts_within_s
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
@@ -50,7 +50,7 @@ def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, 
     if decision.outcome == "allow":
         replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
         grant = _grant(machine_id, asked, facts, decision)
-        state.sessions.open(_session(grant, facts, decision))
+        state.sessions.open(_session(grant, asked, facts, decision))
     replaces = tuple([session.session_id for session in replaced])
     body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaces)
     return Entry(
@@ -87,7 +87,7 @@ def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> G
     )
 
 
-def _session(grant: Grant, facts: Facts, decision: Decision) -> Session:
+def _session(grant: Grant, asked: Asked, facts: Facts, decision: Decision) -> Session:
     return Session(
         session_id=grant.sid,
         machine_id=grant.aud,
@@ -96,7 +96,7 @@ def _session(grant: Grant, facts: Facts, decision: Decision) -> Session:
         division=facts.machine.division if facts.machine else None,
         granted_at=facts.now,
         unlocked_at=None,
-        open_until=open_until(facts.now, decision.lease_s),
+        open_until=open_until(facts.now, starts_within_s(decision.start_by_s, asked.at), decision.lease_s),
     )
 
 

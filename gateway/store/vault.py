@@ -71,8 +71,11 @@ def open_vault(keys_dir: Path) -> Vault:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise VaultError(f"--keys {keys_dir}: {path.name} has mode {mode:04o}; others may read it: chmod 600 it")
-    keys = msgspec.json.decode(path.read_bytes(), type=_Keys)
-    return Vault(keys.seal, keys.index)
+    try:
+        keys = msgspec.json.decode(path.read_bytes(), type=_Keys)
+        return Vault(keys.seal, keys.index)
+    except ValueError as error:  # not JSON, or keys of another length
+        raise VaultError(f"--keys {keys_dir}: {path.name} cannot be read; restore it from a backup") from error
 
 
 def write_secret(path: Path, content: bytes) -> None:

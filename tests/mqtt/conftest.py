@@ -29,6 +29,7 @@ class Gate:
             WILL,
             self._take,
             self._hear,
+            lambda: None,
             str(ca) if ca else None,
         )
 

@@ -2,14 +2,20 @@
 
 import os
 import threading
+from datetime import date
 from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 
+from gateway.core.model import CertificateStatus
+from gateway.store.entries import CertificateEntry
+from gateway.store.registry import import_rows
 from gateway.store.vault import FILE_NAME, Vault, VaultError, fingerprint, mask, open_vault, write_secret
+from tests.store.databases import AT
 
 NUMBER = "990000199001010017"
 VAULT = Vault(bytes(range(32)), bytes(range(32, 64)))
@@ -124,3 +130,23 @@ def test_an_existing_secret_is_never_overwritten(tmp_path: Path) -> None:
     write_secret(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# --- INVARIANT: one number has one index ------------------------------------------------------------------------
+
+
+def _certificate(status: CertificateStatus) -> CertificateEntry:
+    return CertificateEntry("T990000199001010017", "P000123", "fusion", date(2030, 1, 1), status, "verified")
+
+
+def test_invariant_a_database_takes_no_registry_sealed_with_another_vault(engine: Engine, tmp_path: Path) -> None:
+    """Or a revoked certificate would stand as a new row beside the valid one."""
+    right, wrong = open_vault(tmp_path / "right"), open_vault(tmp_path / "wrong")
+    import_rows(engine, right, {"certificates": [_certificate("valid")]}, "first", AT)
+    with pytest.raises(VaultError, match=FILE_NAME):
+        import_rows(engine, wrong, {"certificates": [_certificate("revoked")]}, "second", AT + 1)
+    summary = import_rows(engine, right, {"certificates": [_certificate("revoked")]}, "third", AT + 2)
+    counts = summary.counts["certificates"]
+    assert (summary.version, counts.added, counts.changed) == (2, 0, 1)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT status FROM certificates").fetchall() == [("revoked",)]
