@@ -22,7 +22,7 @@ class KeysError(WeldGateError):
 
 
 class KeyRing:
-    """The keys of one directory, newest first."""
+    """The keys of one directory, the signing one first."""
 
     def __init__(self, path: Path, keys: list[ECKey]) -> None:
         self._path = path
@@ -41,20 +41,30 @@ class KeyRing:
         keys = [key.as_dict(private=False, use="sig", alg="ES256") for key in self._keys]
         return msgspec.json.format(msgspec.json.encode({"keys": keys}), indent=2) + b"\n"
 
-    def rotate(self) -> str:
-        """Put a new key in front; gateways sign with it from their next start. Returns its id."""
-        self._keys.insert(0, _new_key())
+    def announce(self) -> str:
+        """Make a key that chips can be given before anything is signed with it. Returns its id."""
+        self._keys.append(_new_key())
+        self._save()
+        return self.kids[-1]
+
+    def rotate(self, to: str | None = None) -> str:
+        """Put a key in front: the announced one named, else a new one. Gateways sign with it from their next start."""
+        key = self._accepted(to) if to else _new_key()
+        self._keys = [key, *(other for other in self._keys if other is not key)]
         self._save()
         return self.kids[0]
 
     def retire(self, kid: str) -> None:
         """Drop a key that no longer signs; what it signed is refused by chips that get the new set."""
-        matching = [key for key in self._keys[1:] if key.thumbprint() == kid]
-        if not matching:
-            old = ", ".join(self.kids[1:]) or "none"
-            raise KeysError(f"no key {kid!r} to retire in {self._path}; keys that no longer sign: {old}")
-        self._keys.remove(matching[0])
+        self._keys.remove(self._accepted(kid))
         self._save()
+
+    def _accepted(self, kid: str) -> ECKey:
+        for key in self._keys[1:]:
+            if key.thumbprint() == kid:
+                return key
+        others = ", ".join(self.kids[1:]) or "none"
+        raise KeysError(f"no key {kid!r} in {self._path} beside the one that signs; there are: {others}")
 
     def _save(self) -> None:
         partial = self._path.with_suffix(".new")

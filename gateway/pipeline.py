@@ -32,9 +32,9 @@ IN_FLIGHT = 2
 """Batches at the scribe: one being committed, the next ready."""
 INBOX_LIMIT = 4096
 """Messages taken off the broker and not yet in a batch; above it the link stops reading."""
-REMEMBERED = 16_384
-"""Latest answers kept in memory for repeats: half a minute of a province, after which chips give up. Older ones are
-read from the ledger, which costs the whole batch a second attempt."""
+REMEMBERED = 8192
+"""Latest answers kept in memory for repeats, some 10 MB: minutes of a county, a quarter minute of a province. Older
+ones are read from the ledger, which costs the whole batch a second attempt."""
 MOST_CONFLICTS = 4
 """Conflicts in a row after which a batch is taken apart."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 2.0

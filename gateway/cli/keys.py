@@ -30,12 +30,22 @@ def public(
 
 
 @app.command()
-def rotate(keys: KeysOption = DEFAULT_KEYS) -> None:
-    """Make a new signing key. The old one stays in the public set until it is retired."""
+def announce(keys: KeysOption = DEFAULT_KEYS) -> None:
+    """Make a key that signs nothing yet, so that chips can be given it first. Then: rotate --to."""
     with reporting_errors():
-        ring = open_keys(keys)
-        out.print(f"new signing key {ring.rotate()}")
-        out.print("give chips the new public set, then restart the gateway: it signs with the new key from then on")
+        out.print(f"announced {open_keys(keys).announce()}")
+        out.print("give chips the new public set; when all have it: weldgate keys rotate --to, with this id")
+
+
+@app.command()
+def rotate(
+    to: Annotated[str | None, typer.Option(help="Id of an announced key; without it a new key is made.")] = None,
+    keys: KeysOption = DEFAULT_KEYS,
+) -> None:
+    """Change the signing key from the gateway's next start on. The old one is accepted until it is retired."""
+    with reporting_errors():
+        out.print(f"new signing key {open_keys(keys).rotate(to)}")
+        out.print("chips need the public set that holds it before the gateway starts again")
 
 
 @app.command()

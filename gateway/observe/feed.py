@@ -43,7 +43,7 @@ class UsageFold:
         self._observe = observe
         self._running: OrderedDict[str, _Running] = OrderedDict()
         """By machine, the one folded longest ago first."""
-        self._over: list[_Running] = []
+        self._over: dict[str, _Running] = {}
         self._ended: OrderedDict[str, _Running] = OrderedDict()
         self._now: Millis = 0
 
@@ -56,36 +56,37 @@ class UsageFold:
                 running.end_by = self._now + AWAIT_FINAL_MS
 
     def _take(self, event: UsageTaken) -> None:
-        ended = self._ended.get(event.usage.session_id)
-        if ended is not None:
-            self._take_late(ended, event)
+        session_id = event.usage.session_id
+        over = self._over.get(session_id) or self._ended.get(session_id)
+        if over is not None:
+            self._take_late(over, event)
             return
         running = self._running.get(event.machine_id)
-        if running is None or running.latest.session_id != event.usage.session_id:
+        if running is None or running.latest.session_id != session_id:
             self._begin(event)
         elif event.usage.seq > running.latest.seq:
             running.latest, running.heard_at = event.usage, self._now
         if event.usage.final:
-            self._over.append(self._running.pop(event.machine_id))
+            self._over[session_id] = self._running.pop(event.machine_id)
 
     def _begin(self, event: UsageTaken) -> None:
         before = self._running.pop(event.machine_id, None)
         if before is not None:
-            self._over.append(before)
+            self._over[before.latest.session_id] = before
         self._running[event.machine_id] = _Running(event.machine_id, event.division, event.usage, self._now, self._now)
 
-    def _take_late(self, ended: _Running, event: UsageTaken) -> None:
+    def _take_late(self, over: _Running, event: UsageTaken) -> None:
         """A report after the last one: news from a chip that was offline counts, a copy does not."""
-        if event.usage.seq > ended.latest.seq and event.machine_id == ended.machine_id:
-            ended.latest = event.usage
-            del self._ended[event.usage.session_id]
-            self._over.append(ended)
+        if event.usage.seq > over.latest.seq and event.machine_id == over.machine_id:
+            over.latest = event.usage
+            self._ended.pop(event.usage.session_id, None)
+            self._over[event.usage.session_id] = over
 
     def due(self, now: Millis) -> list[Outbound]:
         """Messages for the feed; ``now`` is the wall clock."""
         self._now = now
-        out = [self._fold(running, now, final=True) for running in self._over[:FOLDED_AT_ONCE]]
-        del self._over[:FOLDED_AT_ONCE]
+        over = list(self._over)[:FOLDED_AT_ONCE]
+        out = [self._fold(self._over.pop(session_id), now, final=True) for session_id in over]
         while len(out) < FOLDED_AT_ONCE and self._running:
             running = next(iter(self._running.values()))
             if running.folded_at + FOLD_EVERY_MS > now:

@@ -215,7 +215,7 @@ def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding
         yield Finding(row.seq, "the record does not match its hash: it was changed")
     try:
         record = decode_record(row.record)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         yield Finding(row.seq, f"the record cannot be read: {error}")
         return
     if follows and record.prev != before.hex():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.bench.figures import Leg, Process, Profile, Round, round_of
 from tests.bench.load import Load, measure
-from tests.bench.processes import rss_mib
+from tests.bench.processes import memory_mib
 from tests.bench.report import machine, show, write
 from tests.bench.stage import Responder, all_responders
 
@@ -24,13 +24,13 @@ def bench(profile: str, folder: Path, rounds: int, window_s: float, warm_up_s: f
     """One whole benchmark over one size of registry."""
     taken: dict[tuple[str, int], list[Round]] = {}
     with all_responders(profile, folder, max(DEVICE_COUNTS)) as responders:
-        before = {responder.name: rss_mib(responder.pid) for responder in responders}
+        before = {responder.name: memory_mib(responder.pid) for responder in responders}
         for number in range(rounds):
             for devices in DEVICE_COUNTS:
                 for responder in responders:
                     one = _measure(responder, devices, f"r{number}d{devices}", window_s, warm_up_s)
                     taken.setdefault((responder.name, devices), []).append(one)
-        processes = tuple(Process(r.name, r.ready_s, before[r.name], rss_mib(r.pid)) for r in responders)
+        processes = tuple(Process(r.name, r.ready_s, before[r.name], memory_mib(r.pid)) for r in responders)
     legs = tuple(Leg(name, devices, tuple(windows)) for (name, devices), windows in taken.items())
     return Profile(profile, window_s, machine(), processes, legs)
 

@@ -43,12 +43,12 @@ class Leg(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """A responder's own figures: seconds until it took work, resident memory before and after the load."""
+    """A responder's own figures: seconds until it took work, memory before and after the load."""
 
     responder: str
     ready_s: float
-    rss_before_mib: float
-    rss_after_mib: float
+    memory_before_mib: float
+    memory_after_mib: float
 
 
 class Machine(Struct, frozen=True):

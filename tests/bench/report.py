@@ -113,5 +113,5 @@ def _ratio(gateway: Leg, echo: Leg) -> list[str]:
 def _process_line(process: Process) -> str:
     return (
         f"{process.responder}: ready after {process.ready_s:.1f} s, "
-        f"{process.rss_before_mib:.0f} MiB before the load, {process.rss_after_mib:.0f} MiB after it"
+        f"{process.memory_before_mib:.0f} MiB before the load, {process.memory_after_mib:.0f} MiB after it"
     )

@@ -214,3 +214,36 @@ async def test_a_session_on_record_holds_after_a_restart(databases: Databases, s
         await restarted.link.until_acknowledged(1)
     [answer] = restarted.link.answers("HJ-0002")
     assert [reason["code"] for reason in json.loads(answer)["reasons"]] == ["operator_in_session"]
+
+
+async def test_invariant_with_the_clock_set_back_nobody_passes_however_often_they_ask_and_after_a_restart(
+    databases: Databases, signer: Signer
+) -> None:
+    """Refusals are on record too, with the wrong time: they must not become the time to compare with."""
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-right")
+        await gateway.link.until_acknowledged(1)
+        gateway.gate.clock.now -= 200 * 86_400_000
+        for number in (2, 3):
+            gateway.ask(f"request-{number:04}")
+            await gateway.link.until_acknowledged(number)
+    async with running(databases, path, signer) as restarted:
+        restarted.gate.clock.now -= 200 * 86_400_000
+        restarted.ask("request-restarted")
+        await restarted.link.until_acknowledged(1)
+    answers = [json.loads(answer) for answer in (*gateway.link.answers(), *restarted.link.answers())]
+    assert [answer["outcome"] for answer in answers] == ["allow", "deny", "deny", "deny"]
+    assert {reason["code"] for answer in answers[1:] for reason in answer["reasons"]} == {"internal_error"}
+
+
+async def test_a_message_that_the_broker_will_send_again_is_not_handled_twice(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        gateway.pipeline.forget_waiting()
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+    assert gateway.link.acknowledged == [2]

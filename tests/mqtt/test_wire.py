@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from gateway.mqtt.wire import Wire
+from gateway.mqtt.wire import LONGEST_BODY_BYTES, Wire
 from tests.support import packets
 from tests.support.fake_broker import publish_packet
 
@@ -216,3 +216,18 @@ def test_packet_ids_in_use_are_not_given_twice(line: Line, monkeypatch: pytest.M
     line.wire.publish_once("t", b"one")
     line.wire.publish_once("t", b"two")
     assert list(line.wire._unacknowledged) == [1, 2]
+
+
+def test_of_an_enormous_message_little_is_held_and_it_is_delivered_cut_short(line: Line) -> None:
+    """It has to be refused and acknowledged, or it would come again for ever."""
+    huge = publish_packet("weldgate/v1/HJ-0001/event", b"x" * 3_000_000, 7)
+    stream = huge + publish_packet("weldgate/v1/HJ-0001/request", b"after it", 8)
+    held = 0
+    for start in range(0, len(stream), 50_000):
+        assert line.feed(stream[start : start + 50_000]) == MQTTErrorCode.MQTT_ERR_SUCCESS
+        held = max(held, len(line.wire._incoming))
+    [(topic, payload, _, mid), after] = line.arrived
+    assert (topic, mid) == ("weldgate/v1/HJ-0001/event", 7)
+    assert 4096 < len(payload) < LONGEST_BODY_BYTES
+    assert after == ("weldgate/v1/HJ-0001/request", b"after it", False, 8)
+    assert held < 2 * LONGEST_BODY_BYTES

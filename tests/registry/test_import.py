@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from gateway.core.model import Certificate, Employment, Machine, Operator
 from gateway.registry.files import RegistryFileError
-from gateway.registry.importer import Report, Store
+from gateway.registry.importer import Report, Store, import_files
+from gateway.registry.snapshot import Snapshot, read_delta
 from gateway.store.engine import reading
 from gateway.store.readers import rows_since
 from gateway.store.registry import Counts, current_state
+from gateway.store.vault import VaultError, open_vault
 from tests.registry import people
 from tests.registry.conftest import NOW, Import, Write
 
@@ -223,3 +225,28 @@ def test_an_import_in_between_is_not_overwritten_unseen(store: Store, bring_in: 
     assert counts(seen[0]) == {"enterprises": (1, 0, 0)}
     assert counts(report) == {"enterprises": (0, 0, 1)}
     assert state(store) is not None
+
+
+def test_invariant_an_import_with_another_vault_is_refused(
+    store: Store, county: Path, tmp_path: Path, bring_in: Import
+) -> None:
+    """Its index of a revoked certificate would be another one, and the row that says valid would stay."""
+    bring_in(county)
+    before = state(store)
+    with pytest.raises(VaultError, match="not the vault that this database was filled with"):
+        import_files(Store(store.engine, open_vault(tmp_path / "other")), [county], NOW + 1000)
+    assert state(store) == before
+
+
+def test_an_employment_whose_first_day_becomes_known_takes_the_place_of_the_one_without(
+    store: Store, county: Path, bring_in: Import, write: Write
+) -> None:
+    bring_in(county)
+    snapshot = Snapshot()
+    snapshot.apply(read_delta(reading(store.engine), 0))
+    write("employments.csv", [people.EMPLOYMENTS[0], ["P-1", people.FIRM, "2023-05-01", "2025-06-30"]])
+    bring_in(county)
+    ended = Employment(people.FIRM, date(2023, 5, 1), date(2025, 6, 30))
+    assert [row for name, row in known(store)["employments"] if name == "P-1"] == [ended]
+    snapshot.apply(read_delta(reading(store.engine), snapshot.version))
+    assert snapshot.employments["P-1"] == (ended,)

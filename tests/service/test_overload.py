@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tests.bench.processes import rss_mib
+from tests.bench.processes import memory_mib
 from tests.service import county
 from tests.service.conftest import StartGateway
 from tests.support.brokers import Mosquitto
@@ -43,7 +43,7 @@ def test_a_flood_is_answered_to_the_last_request_within_bounded_memory(
     gateway = start_gateway(mosquitto.url, policy=LATE).until_ready()
     with Chips(mosquitto.port) as chips:
         chips.ask("HJ-9999", "P0001")
-        before = rss_mib(gateway.pid)
+        before = memory_mib(gateway.pid)
         asked = {new_id() for _ in range(FLOOD)}
         with gateway.locked_database():
             for request_id in asked:
@@ -52,7 +52,7 @@ def test_a_flood_is_answered_to_the_last_request_within_bounded_memory(
             waiting = gateway.metric('weldgate_queue_messages{queue="inbox"}')
         eventually(lambda: asked <= chips.answered("HJ-9999"), 60, "every request answered")
         assert waiting < FLOOD, "the rest waits at the broker"
-        assert rss_mib(gateway.pid) - before < GROWTH_MIB
+        assert memory_mib(gateway.pid) - before < GROWTH_MIB
         assert gateway.ready
     recorded = gateway.rows("SELECT count(*) AS n FROM ledger WHERE kind = 'decision'")[0]["n"]
     assert recorded == FLOOD + 1

@@ -119,3 +119,20 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
     with pytest.raises(KeysError):
         open_keys(tmp_path / "keys")
+
+
+def test_an_announced_key_is_in_the_public_set_and_signs_only_once_it_is_rotated_to(tmp_path: Path) -> None:
+    signing = open_keys(tmp_path).kids[0]
+    announced = open_keys(tmp_path).announce()
+    assert open_keys(tmp_path).kids == [signing, announced]
+    assert announced.encode() in open_keys(tmp_path).public()
+    assert open_keys(tmp_path).signer().kid == signing
+    assert open_keys(tmp_path).rotate(announced) == announced
+    assert open_keys(tmp_path).kids == [announced, signing]
+    assert open_keys(tmp_path).signer().kid == announced
+
+
+def test_one_cannot_rotate_to_a_key_that_is_not_there(tmp_path: Path) -> None:
+    ring = open_keys(tmp_path)
+    with pytest.raises(KeysError, match="beside the one that signs"):
+        ring.rotate(ring.kids[0])
