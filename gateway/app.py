@@ -39,7 +39,7 @@ REGISTRY_POLL_S = 0.25
 DATABASE_PROBE_S = 2.0
 TICK_S = 1.0
 COLLECT_EVERY = (20_000, 20, 100)
-"""Thresholds of the collector: the main path makes no cycles, and looking for them costs some five per cent."""
+"""Thresholds of the collector: the main path makes no cycles, and looking for them takes time from it."""
 DRAIN_WITHIN_S = 10.0
 DISCONNECT_WITHIN_S = 5.0
 
