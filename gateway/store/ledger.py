@@ -189,8 +189,9 @@ class Finding(Struct, frozen=True):
 
 def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
     """Everything wrong with a chain: rows changed, removed, put in, reordered, or cut off at the end."""
-    seq, digest = 0, GENESIS
+    seq, digest, latest_at = 0, GENESIS, 0
     for row in rows:
+        latest_at = _latest(latest_at, row)
         if not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):  # SQLite keeps any type anywhere
             seq, digest = row.seq, b""
             yield Finding(seq, "the record or its hash holds no bytes: it was changed")
@@ -205,6 +206,15 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
         yield Finding(
             seq, f"the chain ends here, but its head stands at record {end.seq}: the end was cut off or changed"
         )
+    elif latest_at != end.latest_at:
+        yield Finding(seq, "the latest time noted beside the chain is not the latest in it: it was changed")
+
+
+def _latest(before: Millis, row: Stored) -> Millis:
+    """The latest time so far; at a ``gateway`` record somebody vouched for the clock, and it starts anew."""
+    if not isinstance(row.at, int):  # SQLite keeps any type anywhere; the row's own check says so
+        return before
+    return row.at if row.kind == "gateway" else max(before, row.at)
 
 
 def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:

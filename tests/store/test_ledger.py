@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 from msgspec.structs import replace
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from gateway.store.journal import Batch, Journal
 from gateway.store.ledger import (
@@ -364,3 +364,15 @@ def test_no_code_changes_or_removes_a_record() -> None:
 def test_a_record_reads_back_as_it_was_written(ledger: tuple[list[Stored], Head]) -> None:
     assert [decode_record(row.record).seq for row in ledger[0]] == list(range(1, LENGTH + 1))
     assert tuple(sorted(Record.__struct_fields__)) == Record.__struct_fields__
+
+
+def test_the_latest_time_beside_the_chain_is_checked_too(
+    engine: Engine, connection: Connection, journal: Journal
+) -> None:
+    """The clock is compared with it: lowered by a tool, it would let the clock be set back."""
+    journal.commit(connection, Batch([decision("request-0001")]))
+    rows, head = whole_chain(engine)
+    assert head is not None
+    assert list(check(rows, head)) == []
+    [finding] = check(rows, replace(head, latest_at=head.latest_at - 1))
+    assert "latest time" in finding.problem
