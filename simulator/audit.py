@@ -15,8 +15,8 @@ from gateway.core.reasons import REASONS
 from gateway.wire import topics
 from gateway.wire.codec import MAX_PAYLOAD_BYTES
 from gateway.wire.messages import CommandMessage, DecisionMessage
-from gateway.wire.tokens import Grant, TokenError
-from simulator.grants import Command, Verify
+from gateway.wire.tokens import Command, Grant, TokenError
+from simulator.grants import Verify
 from simulator.oracle import Question, county_day, named_person, registry_codes
 from simulator.registry import Registry
 from simulator.report import Check, Mismatch, Report, latency

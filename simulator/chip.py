@@ -12,16 +12,16 @@ from random import Random
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from gateway.core.model import Event as ChipEvent
 from gateway.core.model import EventKind, Relay, Request, Status
 from gateway.wire import topics
 from gateway.wire.codec import encode
 from gateway.wire.messages import CommandMessage, DecisionMessage
-from gateway.wire.tokens import Grant
+from gateway.wire.tokens import Command, Grant
 from simulator.arms import LOCK_ARMS, QUESTION_ARMS, Cue, Do, Lock, Question
-from simulator.grants import Command, Expected, RefusedError, Verify, check_command, check_grant
+from simulator.grants import Expected, RefusedError, Verify, check_command, check_grant
 from simulator.meter import Meter
 from simulator.outbox import Outbox
 from simulator.signals import (
@@ -258,15 +258,15 @@ class Chip:
             self._obey(command)
 
     def _obey(self, command: Command) -> None:
-        if command.sid is None:
+        if command.cha is not UNSET:
             self._fresh_challenge()
-        elif self.session is not None:
+        if command.sid is not UNSET and self.session is not None:
             self.session.last_n = command.n
         if command.cmd == "renew":
-            self._cue(Cue.RENEW, Why(seconds=command.lease_s))
+            self._cue(Cue.RENEW, Why(seconds=command.lease_s or 0))
         elif command.cmd == "lock":
             cue = Cue.LOCK_NOW if command.when == "now" else Cue.LOCK_SOON
-            self._cue(cue, Why(command.reason or "command", command.deadline_s))
+            self._cue(cue, Why(command.reason or "command", command.deadline_s or 0))
 
     def _expected(self) -> Expected:
         session_id, last_n = (self.session.session_id, self.session.last_n) if self.session else (None, 0)

@@ -1,12 +1,12 @@
 """What a chip checks before it believes a signed token. Pure; every refusal has a stable word."""
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from gateway.wire.tokens import Grant, TokenError
+from gateway.wire.tokens import Command, Grant, TokenError
 
 Verify = Callable[[str], dict[str, object]]
 """The claims of a token whose signature is good; raises TokenError."""
@@ -21,23 +21,6 @@ class RefusedError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.session_id = session_id
-
-
-class Command(Struct, frozen=True):
-    """Claims of a command: addressed by ``sid`` to a session or by ``cha`` to a challenge; ``n`` rises in a session."""
-
-    aud: str
-    exp: int
-    iat: int
-    jti: str
-    cmd: Literal["renew", "lock", "offline_list", "config"]
-    n: int = 0
-    sid: str | None = None
-    cha: str | None = None
-    lease_s: int = 0
-    when: Literal["between_arcs", "now"] = "between_arcs"
-    deadline_s: int = 0
-    reason: str | None = None
 
 
 class Expected(Struct, frozen=True):
@@ -63,19 +46,21 @@ def check_grant(token: str, verify: Verify, request_id: str, expected: Expected)
 
 
 def check_command(token: str, verify: Verify, command_id: str, expected: Expected) -> Command:
-    """The command, fit to be carried out now; raises RefusedError."""
+    """The command, fit to be carried out now; raises RefusedError. Whatever it is addressed by has to fit."""
     command = _claims(token, verify, Command)
-    _check_address(command.aud, command.jti, command_id, command.sid, expected)
-    if command.sid is None and command.cha != expected.challenge:
-        raise RefusedError("other_challenge")
-    if command.sid is not None:
-        if command.sid != expected.session_id:
-            raise RefusedError("other_session", command.sid)
-        if command.n <= expected.last_n:
-            raise RefusedError("replayed", command.sid)
-    _check_time(command.exp, command.sid, expected)
-    if command.cmd == "renew" and (command.sid is None or command.lease_s < 1):
-        raise RefusedError("malformed", command.sid)
+    session_id = None if command.sid is UNSET else command.sid
+    _check_address(command.aud, command.jti, command_id, session_id, expected)
+    if command.cha is not UNSET and command.cha != expected.challenge:
+        raise RefusedError("other_challenge", session_id)
+    if session_id is not None and session_id != expected.session_id:
+        raise RefusedError("other_session", session_id)
+    if session_id is not None and command.n <= expected.last_n:
+        raise RefusedError("replayed", session_id)
+    if session_id is None and command.cha is UNSET:
+        raise RefusedError("malformed")
+    _check_time(command.exp, session_id, expected)
+    if command.cmd == "renew" and (session_id is None or command.lease_s is UNSET or command.lease_s < 1):
+        raise RefusedError("malformed", session_id)
     return command
 
 

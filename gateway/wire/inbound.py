@@ -4,18 +4,25 @@ from msgspec import Struct
 
 
 class Inbound(Struct, frozen=True, gc=False):
-    """One arrived message. ``receipt`` is the link's own token for the acknowledgement; ``arrived_ns`` monotonic."""
+    """One arrived message. ``receipt`` is the link's own token for the acknowledgement; ``arrived_ns`` monotonic.
+
+    ``response_topic`` and ``correlation`` are what an MQTT 5 sender asks its answer to go to and to carry.
+    """
 
     topic: str
     payload: bytes
     retained: bool
     arrived_ns: int
     receipt: tuple[int, int]
+    response_topic: str | None = None
+    correlation: bytes | None = None
 
 
 class Outbound(Struct, frozen=True, gc=False):
-    """One message to publish at QoS 1."""
+    """One message to publish at QoS 1. The last two are for MQTT 5 alone: message expiry and correlation data."""
 
     topic: str
     payload: bytes
     retained: bool = False
+    expires_s: int | None = None
+    correlation: bytes | None = None

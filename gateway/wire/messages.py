@@ -1,5 +1,7 @@
 """The messages that the gateway sends, as structs in the field order of their canonical bytes."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from gateway.core.model import Millis, Outcome, Resolver
@@ -59,6 +61,29 @@ class FeedUsage(Struct, frozen=True):
     idle_s: int
     machine_id: str
     session_id: str
+
+
+AlertKind = Literal[
+    "tamper",
+    "arc_without_lease",
+    "relay_stuck",
+    "lost_evidence",
+    "offline_refused",
+    "lock_overdue",
+    "relay_closed_without_session",
+    "override",
+]
+
+
+class FeedAlert(Struct, frozen=True):
+    """Something that a person should look at. ``detail`` names codes, sequence numbers or seconds, and nobody."""
+
+    at: Millis
+    detail: str
+    division: str
+    kind: AlertKind
+    machine_id: str
+    session_id: str | None
 
 
 class GatewayStatus(Struct, frozen=True):

@@ -6,6 +6,7 @@ thumbprint. Keys are joserfc's; the signature itself is made by ``cryptography``
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 ISSUER = "weldgate"
 ALGORITHM = "ES256"
@@ -37,6 +38,45 @@ class Grant(Struct, frozen=True):
     sid: str
     iss: str = ISSUER
     n: int = 0
+
+
+CommandName = Literal["renew", "lock", "offline_list", "config"]
+When = Literal["between_arcs", "now"]
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """Claims of a command: ``aud`` machine, ``jti`` command id; what a ``cmd`` does not need is left out.
+
+    It is addressed by ``sid`` to a session, in which ``n`` rises, or by ``cha`` to the chip's present challenge, or by
+    both. ``exp`` is the last second in which a chip that has a clock carries it out.
+    """
+
+    aud: str
+    cmd: CommandName
+    exp: int
+    iat: int
+    jti: str
+    iss: str = ISSUER
+    n: int = 0
+    sid: str | UnsetType = UNSET
+    cha: str | UnsetType = UNSET
+    lease_s: int | UnsetType = UNSET
+    """``renew``: how long the relay may stay closed from acceptance on; ``offline_list``: the lease of each unlock."""
+    when: When | UnsetType = UNSET
+    deadline_s: int | UnsetType = UNSET
+    """``lock`` between arcs: seconds after which the relay opens in any case."""
+    reason: str | UnsetType = UNSET
+    list_version: int | UnsetType = UNSET
+    base_version: int | UnsetType = UNSET
+    """The list that a difference builds on; without it the list is whole."""
+    entries: tuple[tuple[str, int], ...] | UnsetType = UNSET
+    """Who may unlock offline: the credential's digest, and until when in seconds since 1970."""
+    gone: tuple[str, ...] | UnsetType = UNSET
+    """Digests that a difference takes off the list."""
+    offline_for_s: int | UnsetType = UNSET
+    """How long after its last contact with the gateway a chip may use the list."""
+    idle_lock_s: int | UnsetType = UNSET
+    drain_deadline_s: int | UnsetType = UNSET
 
 
 class TokenError(Exception):
