@@ -4,38 +4,36 @@ import asyncio
 import gc
 import signal
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway import __version__
-from gateway.clock import monotonic_ns, now_ms
-from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
+from gateway.clock import now_ms
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.gate.state import GateState
+from gateway.keys import open_code_keys
 from gateway.mqtt.link import Link
 from gateway.mqtt.url import parse_broker_url
-from gateway.observe.events import Hub, Observer, Recovered, RegistryLoaded, Trouble
+from gateway.observe.events import Hub, Observer, Recovered, Trouble
 from gateway.observe.feed import UsageFold
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
 from gateway.pipeline import Pipeline
-from gateway.registry.snapshot import Snapshot, read_delta
+from gateway.registry.snapshot import Snapshot
 from gateway.settings import Settings
-from gateway.store.engine import open_engine, reading
-from gateway.store.journal import keep_policy
+from gateway.store.engine import open_engine
 from gateway.store.writer import Writer
+from gateway.upkeep import Upkeep, read_rulebook
+from gateway.web.api import Api
 from gateway.web.health import make_app
-from gateway.wire import topics
+from gateway.wire import acl, topics
 from gateway.wire.codec import encode
 from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.messages import GatewayStatus
 
-REGISTRY_POLL_S = 0.25
-"""An import is seen within a second: this, plus reading and taking over what changed."""
 DATABASE_PROBE_S = 2.0
 TICK_S = 1.0
 COLLECT_EVERY = (20_000, 20, 100)
@@ -44,25 +42,12 @@ DRAIN_WITHIN_S = 10.0
 DISCONNECT_WITHIN_S = 5.0
 
 
-def load_policy(path: Path | None) -> Policy:
-    """The policy in a file, or the default one; raises WeldGateError with line and reason."""
-    if path is None:
-        return Policy()
-    try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
-    except PolicyError as error:
-        raise WeldGateError(f"--policy {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeldGateError(f"--policy {path}: {error}") from error
-
-
 class Gateway:
     """One running gateway. ``stop`` drains it: no new work, what is in flight is committed and answered."""
 
     def __init__(self, settings: Settings, scribe: socket.socket, observers: tuple[Observer, ...] = ()) -> None:
         self._settings = settings
         broker = parse_broker_url(settings.broker.get_secret_value())
-        policy = load_policy(settings.policy)
         self._hub = Hub()
         self._metrics = Metrics(__version__)
         self._fold = UsageFold(self._hub)
@@ -71,20 +56,22 @@ class Gateway:
             self._hub.add(observer)
         self._engine = open_engine(settings.database, migrate=False)
         self._writer = Writer(scribe)
-        self._state = GateState(Snapshot(), Rulebook(policy), now_ms)
-        with self._engine.connect() as connection:
-            keep_policy(connection, self._state.rulebook.hash, document(policy), now_ms())
+        code_keys = open_code_keys(settings.keys)
+        self._state = GateState(Snapshot(), read_rulebook(self._engine, settings.policy), now_ms, code_keys)
         self._link = Link(
             broker,
-            f"weldgate-{settings.instance}",
+            acl.gateway_name(settings.instance),
             topics.CHIP_FILTERS,
             self._status(online=False),
             self._deliver,
             self._on_link,
             self._on_resumed,
-            str(settings.broker_ca) if settings.broker_ca else None,
+            settings.broker_tls,
         )
         self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub, accept_clock=settings.accept_clock)
+        self._upkeep = Upkeep(self._engine, self._state, self._pipeline.wake, self._hub)
+        self._upkeep.on_registry = lambda: self._link.publish([self._status(online=True)])
+        self._api = Api(self._state, code_keys, settings.api_token)
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -94,12 +81,13 @@ class Gateway:
 
     async def run(self) -> None:
         """Serve until stopped. A task that dies ends all others and is raised from here."""
-        await self._load_registry()
+        await self._upkeep.load_registry()
         async with self._writer, self._http(), asyncio.TaskGroup() as group:
             pipeline = group.create_task(self._pipeline.run(), name="pipeline")
             side_tasks = [
                 group.create_task(self._link.run(), name="broker link"),
-                group.create_task(self._watch_registry(), name="registry watch"),
+                group.create_task(self._upkeep.watch_registry(), name="registry watch"),
+                group.create_task(self._upkeep.watch_policy(self._settings.policy), name="policy watch"),
                 group.create_task(self._watch_database(), name="database watch"),
                 group.create_task(self._keep_time(), name="timekeeper"),
             ]
@@ -120,34 +108,6 @@ class Gateway:
             self._hub(Trouble("shutdown", f"{self._pipeline.waiting} messages left to the broker"))
 
     # --- side tasks ---
-
-    async def _load_registry(self) -> None:
-        began = monotonic_ns()
-        delta = await asyncio.to_thread(read_delta, reading(self._engine), self._state.snapshot.version)
-        known = self._state.snapshot.confirmed_at
-        self._state.snapshot.apply(delta)
-        if delta.batches or self._state.snapshot.confirmed_at != known:
-            took_s = (monotonic_ns() - began) / 1e9
-            self._hub(RegistryLoaded(self._state.snapshot.version, delta.confirmed_at, delta.rows, took_s))
-
-    async def _watch_registry(self) -> None:
-        """Take over each import within a second."""
-        failing = False
-        while True:
-            await asyncio.sleep(REGISTRY_POLL_S)
-            version = self._state.snapshot.version
-            try:
-                await self._load_registry()
-            except SQLAlchemyError as error:
-                if not failing:
-                    self._hub(Trouble("registry", str(getattr(error, "orig", error))))
-                failing = True
-                continue
-            if failing:
-                self._hub(Recovered("registry", f"version {self._state.snapshot.version}"))
-            failing = False
-            if self._state.snapshot.version != version:
-                self._link.publish([self._status(online=True)])
 
     async def _watch_database(self) -> None:
         """Know whether the database takes writes even when nothing arrives."""
@@ -195,7 +155,9 @@ class Gateway:
 
     def _refresh_gauges(self) -> None:
         metrics = self._metrics
-        metrics.sessions.set(len(self._state.sessions))
+        for state, number in Counter(session.state for session in self._state.sessions).items():
+            metrics.sessions.labels(state).set(number)
+        metrics.overrides.set(self._state.snapshot.controls.overrides(now_ms()))
         metrics.queue.labels("inbox").set(self._pipeline.waiting)
         metrics.queue.labels("scribe").set(self._pipeline.at_scribe)
         metrics.queue.labels("unacknowledged").set(self._link.unacknowledged)
@@ -209,6 +171,7 @@ class Gateway:
     async def _http(self) -> AsyncIterator[None]:
         host, port = self._settings.http_address
         app = make_app(self._metrics.registry, self._checks, self._refresh_gauges, __version__)
+        app.add_routes(self._api.routes())
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:

@@ -16,7 +16,9 @@ from gateway.clock import monotonic_ns
 from gateway.errors import DatabaseUnavailable
 from gateway.gate.entry import Entry
 from gateway.gate.handle import handle
-from gateway.gate.reports import accepted_clock, end_over, set_aside
+from gateway.gate.leases import on_time, work_off
+from gateway.gate.offline import lists_due, offered
+from gateway.gate.reports import accepted_clock, set_aside
 from gateway.gate.state import GateState
 from gateway.observe.events import Answered, Committed, Observer, Recovered, Trouble
 from gateway.store import orders
@@ -24,7 +26,9 @@ from gateway.store.journal import Batch
 from gateway.store.ledger import Key
 from gateway.store.writer import Conflict, Writer, checked
 from gateway.wire import topics
+from gateway.wire.answer import order
 from gateway.wire.inbound import Inbound, Outbound
+from gateway.wire.replies import reply_to
 
 MAX_BATCH = 256
 """Messages in one commit: the gain of sharing a commit levels off here, the wait goes on growing."""
@@ -37,6 +41,7 @@ REMEMBERED = 8192
 ones are read from the ledger, which costs the whole batch a second attempt."""
 MOST_CONFLICTS = 4
 """Conflicts in a row after which a batch is taken apart."""
+DAY_MS = 86_400_000
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 2.0
 
 
@@ -76,7 +81,7 @@ class Pipeline:
         self._ticked = False
         self._draining = False
         self._held_back = False
-        self._answers: OrderedDict[Key, Outbound | None] = OrderedDict()
+        self._answers: OrderedDict[Key, bytes | None] = OrderedDict()
         self._under_way: set[Key] = set()
         self._in_doubt = True
         self._accept_clock = accept_clock
@@ -117,7 +122,7 @@ class Pipeline:
         """INVARIANT: only what is durable is acknowledged and answered, and in that order."""
         self._remember(flight.entries, committed.replies)
         self._link.acknowledge(entry.inbound.receipt for entry in flight.entries if entry.inbound)
-        self._link.publish(self._outgoing(flight.entries))
+        self._link.publish(self._outgoing(flight.entries, committed.commands))
         self._tell(flight, committed)
 
     def _handle(self, batch: list[Inbound]) -> list[Entry]:
@@ -127,10 +132,17 @@ class Pipeline:
             if entry.key is not None and entry.draft is not None:
                 self._under_way.add(entry.key)
             entries.append(entry)
+        return entries + self._unasked()
+
+    def _unasked(self) -> list[Entry]:
+        """What no message asks for: the clock's due, and sessions that something else concerns."""
+        wall, entries = self._state.wall_ms(), []
         if self._ticked:
             self._ticked = False
-            wall = self._state.wall_ms()
-            entries += [end_over(self._state, session, wall) for session in self._state.sessions.due(wall)]
+            entries = on_time(self._state, wall) + lists_due(self._state, wall)
+        entries += work_off(self._state, wall)
+        if self._state.agenda:
+            self._wake.set()
         return entries
 
     def _to_write(self, entries: list[Entry]) -> Batch:
@@ -141,6 +153,11 @@ class Pipeline:
             opened=opened,
             usage=[entry.usage for entry in entries if entry.usage],
             chips=[entry.chip for entry in entries if entry.chip],
+            codes=self._state.codes.take_fresh(),
+            seqs=[entry.seq for entry in entries if entry.seq],
+            lost=[entry.lost for entry in entries if entry.lost],
+            lists=[entry.offline_list for entry in entries if entry.offline_list],
+            orders=[order(entry.command) for entry in entries if entry.command],
         )
 
     # --- answers ---
@@ -156,17 +173,20 @@ class Pipeline:
         self._state.latest = max([self._state.latest, *[entry.draft.at for entry in recorded if entry.draft]])
         for entry, reply in zip(recorded, replies, strict=True):
             if entry.key is not None:
-                self._answers[entry.key] = _outbound(entry.key, reply)
+                self._answers[entry.key] = reply
                 self._under_way.discard(entry.key)
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
 
-    def _outgoing(self, entries: list[Entry]) -> Iterable[Outbound]:
-        """Each chip's answer, for a repeat the one on record; then what goes to the feed."""
+    def _outgoing(self, entries: list[Entry], commands: list[bytes]) -> Iterable[Outbound]:
+        """Each chip's answer, for a repeat the one on record; its command; then what goes to the feed."""
+        signed = iter(commands)
         for entry in entries:
             reply = self._answers.get(entry.key) if entry.key else None
-            if reply is not None:
-                yield reply
+            if reply is not None and entry.key and entry.inbound:
+                yield reply_to(entry.inbound, entry.key[0], reply, entry.expires_s)
+            if entry.command is not None:
+                yield Outbound(topics.command(entry.command.aud), next(signed))
             if entry.feed is not None:
                 yield entry.feed
 
@@ -198,6 +218,10 @@ class Pipeline:
     def tick(self) -> None:
         """Look at the clock: sessions also end by time alone."""
         self._ticked = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something was put on the agenda."""
         self._wake.set()
 
     def drain(self) -> None:
@@ -286,19 +310,20 @@ class Pipeline:
 
     async def _read_back(self, keys: list[Key]) -> None:
         """Take sessions, chips and recorded answers from the database: memory may be ahead of it or behind."""
-        clock = accepted_clock(self._state) if self._accept_clock else None
-        recalled = await self._writer.recall(keys, with_chips=not self._started, accept_clock=clock)
+        whole, clock = not self._started, accepted_clock(self._state) if self._accept_clock else None
+        recalled = await self._writer.recall(orders.Recall(keys, whole, self._recent_since() if whole else None, clock))
         self._accept_clock = False
         self._under_way.clear()
-        for key, reply in recalled.answers:
-            self._answers[key] = _outbound(key, reply)
-        self._state.sessions.load(recalled.sessions)
-        if not self._started:
-            self._state.chips = recalled.chips
+        self._answers |= dict(recalled.answers)
+        self._state.load(recalled.book, whole=whole)
         self._started = True
-        self._state.latest = max(self._state.latest, recalled.latest)
         self._set_database(True)
         self._in_doubt = False
+
+    def _recent_since(self) -> int | None:
+        """From when on it matters who was let in where."""
+        days = self._state.rulebook.policy.offline.recent_days
+        return self._state.wall_ms() - days * DAY_MS if offered(self._state) else None
 
     async def probe_database(self) -> None:
         """Find out whether the database takes writes, without waiting for the next message."""
@@ -327,7 +352,3 @@ class Pipeline:
 
 def _keys(entries: list[Entry]) -> list[Key]:
     return [entry.key for entry in entries if entry.key is not None]
-
-
-def _outbound(key: Key, reply: bytes | None) -> Outbound | None:
-    return None if reply is None else Outbound(topics.decision(key[0]), reply)

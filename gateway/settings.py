@@ -6,11 +6,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from gateway.errors import WeldGateError
+from gateway.mqtt.url import Tls
 from gateway.store.engine import DEFAULT_URL
+from gateway.wire.acl import INSTANCE
 
 DEFAULT_CONFIG = "weldgate.toml"
 
@@ -32,6 +34,12 @@ class Settings(BaseSettings):
     broker_ca: Path | None = Field(
         None, description="PEM file of the authorities to trust for mqtts:// (default: the system's)."
     )
+    broker_cert: Path | None = Field(
+        None, description="PEM file of the gateway's own certificate for mqtts://, as weldgate pki issue writes it."
+    )
+    broker_key: Path | None = Field(
+        None, description="PEM file of the key to broker_cert (default: broker_cert holds it too)."
+    )
     database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
     http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
     policy: Path | None = Field(default=None, description="The policy as a TOML file (default: the default policy).")
@@ -42,6 +50,10 @@ class Settings(BaseSettings):
         default_factory=lambda: _default_instance(),
         description="Name of this gateway: its MQTT client id and status topic (default: the host's name).",
     )
+    api_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token of the HTTP API, at least 32 characters (none: no API). By environment or file alone.",
+    )
     accept_clock: bool = Field(
         default=False, description="Take the clock as right although the ledger holds later records."
     )
@@ -50,8 +62,23 @@ class Settings(BaseSettings):
     @field_validator("instance")
     @classmethod
     def _instance(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
+        if not re.match(INSTANCE, value):
             raise ValueError("use 1 to 32 letters, digits, '-' or '_'")
+        return value
+
+    @field_validator("broker_cert")
+    @classmethod
+    def _broker_cert(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        broker = info.data.get("broker")
+        if value and broker and not broker.get_secret_value().startswith("mqtts://"):
+            raise ValueError("a certificate needs TLS; give a broker with mqtts://")
+        return value
+
+    @field_validator("api_token")
+    @classmethod
+    def _api_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("use at least 32 random characters, for example of: openssl rand -hex 32")
         return value
 
     @field_validator("http")
@@ -73,6 +100,10 @@ class Settings(BaseSettings):
     def http_address(self) -> tuple[str, int]:
         host, _, port = self.http.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def broker_tls(self) -> Tls:
+        return Tls(*(str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key)))
 
     @classmethod
     def settings_customise_sources(
@@ -109,7 +140,7 @@ def _explain(problem: Any) -> str:
     return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-_SHOWN = frozenset(Settings.model_fields) - {"broker", "database"}
+_SHOWN = frozenset(Settings.model_fields) - {"api_token", "broker", "database"}
 """Values that a message may repeat: no URLs, which may hold a password, and nothing under a name that is none."""
 
 

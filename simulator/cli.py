@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 import uvloop
+from msgspec.structs import replace
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -17,7 +18,7 @@ from rich.text import Text
 from simulator import report as reports
 from simulator.cast import CastError
 from simulator.fleet import Fleet, FleetError, FleetOptions, Progress
-from simulator.link import BrokerUrlError, parse_broker
+from simulator.link import Broker, BrokerUrlError, CredentialsError, parse_broker, parse_passwords
 from simulator.registry import RegistryFileError, load
 from simulator.report import Report
 from simulator.scenario import SCENARIOS, ScenarioName
@@ -43,6 +44,12 @@ def run(
     jwks: Annotated[Path, typer.Option(help="The gateway's public keys, as `weldgate keys public --out FILE` writes.")],
     broker: Annotated[str, typer.Option(help="mqtt://… or mqtts://user:password@host:port")] = "mqtt://127.0.0.1:1883",
     broker_ca: Annotated[Path | None, typer.Option(help="PEM file of the authorities to trust for mqtts://.")] = None,
+    tls_dir: Annotated[
+        Path | None, typer.Option(help="Folder with MACHINE_ID.crt and MACHINE_ID.key of every chip, for mqtts://.")
+    ] = None,
+    passwords: Annotated[
+        Path | None, typer.Option(help="Each chip's password, as `weldgate broker password --out FILE` writes them.")
+    ] = None,
     machines: Annotated[int, typer.Option(min=1, help="How many chips.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed plays the same acts.")] = 1,
     duration: Annotated[str, typer.Option("--for", help="How long: 60s, 2m, 1h.")] = "60s",
@@ -56,7 +63,7 @@ def run(
     """Play a scenario; exit code 0 if every answer was right, 1 if not, 2 if the run could not take place."""
     try:
         options = FleetOptions(
-            broker=parse_broker(broker, _readable(broker_ca)),
+            broker=_identified(parse_broker(broker, _readable(broker_ca)), tls_dir, passwords),
             registry=load(registry),
             jwks=_read_jwks(jwks),
             machines=machines,
@@ -70,7 +77,7 @@ def run(
             result = runner.run(_run(options, quiet=quiet))
     except BrokerUrlError as error:
         raise _stop(f"--broker: {error}") from None
-    except (RegistryFileError, CastError, FleetError) as error:
+    except (RegistryFileError, CastError, CredentialsError, FleetError) as error:
         raise _stop(str(error)) from None
     _write(result, report, junit)
     if not quiet:
@@ -111,6 +118,21 @@ def _readable(ca_file: Path | None) -> str | None:
     if ca_file is not None and not ca_file.is_file():
         raise _stop(f"--broker-ca {ca_file}: no such file; give a PEM file of the authorities to trust")
     return str(ca_file) if ca_file else None
+
+
+def _identified(broker: Broker, tls_dir: Path | None, passwords: Path | None) -> Broker:
+    """The broker with what each chip proves its name with."""
+    if tls_dir is not None and not broker.tls:
+        raise _stop(f"--tls-dir {tls_dir}: certificates need TLS; give --broker mqtts://…")
+    if passwords is None:
+        return replace(broker, tls_dir=tls_dir)
+    try:
+        read = parse_passwords(passwords.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise _stop(f"--passwords {passwords}: {error}; give the file of weldgate broker password --out") from None
+    if not read:
+        raise _stop(f"--passwords {passwords}: is empty; give the file of weldgate broker password --out")
+    return replace(broker, tls_dir=tls_dir, passwords=read)
 
 
 def _seconds(option: str, text: str) -> float:

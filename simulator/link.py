@@ -9,7 +9,8 @@ import contextlib
 import resource
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -37,8 +38,12 @@ class BrokerUrlError(Exception):
     """Not a usable broker address; the message says what is wrong and shows one that works."""
 
 
+class CredentialsError(Exception):
+    """A chip has nothing to say who it is with; the message names the option, the machine and the remedy."""
+
+
 class Broker(Struct, frozen=True):
-    """Where the broker is and who we are to it."""
+    """Where the broker is and who we are to it: one user for all chips, or each chip by itself."""
 
     host: str
     port: int
@@ -46,6 +51,46 @@ class Broker(Struct, frozen=True):
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None
+    tls_dir: Path | None = None
+    passwords: Mapping[str, str] = {}
+
+    def user(self, machine_id: str) -> tuple[str | None, str | None]:
+        """User name and password of a chip: its own where chips have passwords, else those of the URL."""
+        return (machine_id, self.passwords[machine_id]) if self.passwords else (self.username, self.password)
+
+    def tls_context(self, machine_id: str) -> ssl.SSLContext:
+        """For a chip's connection, with its own certificate where there is a folder of them; raises OSError."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.tls_dir is not None:
+            context.load_cert_chain(*_certificate_files(self.tls_dir, machine_id), password="")
+        return context
+
+    def check(self, machine_id: str) -> None:
+        """Raises CredentialsError where the chip lacks a certificate or password that the others have."""
+        if self.passwords and machine_id not in self.passwords:
+            raise CredentialsError(
+                f"--passwords: none for {machine_id}; make one: weldgate broker password {machine_id}"
+            )
+        for path in _certificate_files(self.tls_dir, machine_id) if self.tls_dir is not None else ():
+            if not path.is_file():
+                raise CredentialsError(f"--tls-dir: no {path}; make it: weldgate pki issue {machine_id}")
+
+
+def _certificate_files(folder: Path, machine_id: str) -> tuple[Path, Path]:
+    return folder / f"{machine_id}.crt", folder / f"{machine_id}.key"
+
+
+def parse_passwords(text: str) -> dict[str, str]:
+    """Passwords by machine from lines ``MACHINE_ID:PASSWORD``; raises CredentialsError, which quotes no password."""
+    passwords = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        machine_id, colon, password = line.partition(":")
+        if not (machine_id and colon and password):
+            raise CredentialsError(
+                f"--passwords: line {number} is not MACHINE_ID:PASSWORD, as weldgate broker password --out writes it"
+            )
+        passwords[machine_id] = password
+    return passwords
 
 
 def parse_broker(url: str, ca_file: str | None = None) -> Broker:
@@ -83,11 +128,15 @@ def allow_open_files(links: int) -> int:
 
 
 class Link:
-    """One connection. ``feed`` takes the chip's events; ``refusal`` is why the broker last turned us away."""
+    """One connection. ``feed`` takes the chip's events; ``refusal`` is why the broker last turned us away.
+
+    Raises CredentialsError at once where the chip cannot say who it is.
+    """
 
     def __init__(
         self, broker: Broker, machine_id: str, feed: Callable[[Event], None], slots: asyncio.Semaphore, random: Random
     ) -> None:
+        broker.check(machine_id)
         self.online = False
         self.refusal = ""
         self._broker = broker
@@ -157,10 +206,11 @@ class Link:
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(0)
         client.will_set(topics.to_gateway(machine_id, "status"), WILL, qos=1, retain=True)
-        if broker.username is not None:
-            client.username_pw_set(broker.username, broker.password)
+        username, password = broker.user(machine_id)
+        if username is not None:
+            client.username_pw_set(username, password)
         if broker.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file))
+            client.tls_set_context(broker.tls_context(machine_id))
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_publish = self._on_publish

@@ -12,7 +12,6 @@ from rich.progress import track
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gateway.app import load_policy
 from gateway.cli.console import err, out, reporting_errors
 from gateway.cli.options import DatabaseOption
 from gateway.core.model import Decision
@@ -32,6 +31,7 @@ from gateway.store.ledger import (
     read_head,
     rows_in_order,
 )
+from gateway.upkeep import load_policy
 
 app = typer.Typer(help="The ledger: verify, show, export, replay.", no_args_is_help=True)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from gateway.core.model import Asked, Certificate, Decision, Facts
+from gateway.core.model import Asked, Certificate, Decision, Facts, Millis
 from gateway.core.policy import Effective, Rulebook
-from gateway.core.reasons import FIXED_CODES
+from gateway.core.reasons import FIXED_CODES, REASONS
 from gateway.core.rules import (
     CERTIFICATE_RULES,
     COUNTY_ZONE,
@@ -23,6 +23,8 @@ from gateway.core.rules import (
 from gateway.core.session import starts_within_s
 
 SHORTEST_LEASE_S = 1
+LAST_DAY = date(9000, 1, 1)
+"""Files write an open end as a day in the year 9999: later days end nothing, and nothing can be added to them."""
 NEVER_CONFIRMED = Rule("registry_stale", lambda _: True)
 """Given only where nothing else refuses: before the first import every machine is unknown anyway."""
 _PLACES = [rule.code for group in RULES for rule in group.rules] + [rule.code for rule in CERTIFICATE_RULES]
@@ -33,11 +35,13 @@ class Findings(Struct):
 
     failed: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         self.failed += other.failed
         self.warned += other.warned
+        self.overridden += other.overridden
         self.faults += other.faults
 
 
@@ -47,17 +51,22 @@ def decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     INVARIANT: an allow needs every enforced check to have run and passed; a check that raises denies with
     ``internal_error``; this function itself never raises.
     """
+    return standing(asked, facts, rulebook)[0]
+
+
+def standing(asked: Asked, facts: Facts, rulebook: Rulebook) -> tuple[Decision, Millis | None]:
+    """The decision, and until when an allow keeps its ground, Unix milliseconds; None where no day ends it."""
     try:
         return _decide(asked, facts, rulebook)
     except Exception as error:  # noqa: BLE001  (a fault outside the single checks has to deny as well)
-        return Decision("deny", ("internal_error",), faults=(f"decide: {type(error).__name__}",))
+        return Decision("deny", ("internal_error",), faults=(f"decide: {type(error).__name__}",)), None
 
 
-def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
+def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> tuple[Decision, Millis | None]:
     machine = facts.machine
     holds = rulebook.holds(machine.division, machine.uscc) if machine else rulebook.holds(None, None)
     local = local_time(facts.now)
-    case = Case(asked, facts, rulebook.policy, holds.modes, local, local.date())
+    case = Case(asked, facts, rulebook.policy, holds.modes, local, local.date(), _overridable(facts))
 
     found = Findings()
     for group in RULES:
@@ -71,15 +80,28 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> Decision:
     if holds.observe and not found.faults:
         _only_observe(found)
 
-    start_by_s, lease_s = 0, 0
+    start_by_s, lease_s, ends = 0, 0, None
     if not found.failed and not found.faults:
-        start_by_s, lease_s, bound = _bounded_lease(case, holds, certificate)
+        ends, bound = _ground_ends(case, holds, certificate, found)
+        start_by_s, lease_s = _bounded_lease(case, ends)
         if lease_s < SHORTEST_LEASE_S:
             found.failed.append(bound)
-    return _conclude(found, start_by_s, lease_s, certificate)
+    return _conclude(found, start_by_s, lease_s, certificate), _millis(ends)
 
 
-def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRule], *about: Any) -> None:
+def _overridable(facts: Facts) -> frozenset[str]:
+    """Codes that do not refuse this person at this machine now, by an override in force.
+
+    INVARIANT: only codes whose table entry names the level of those who approved it, and every other check goes on.
+    """
+    override = facts.override
+    if override is None or not override.since <= facts.now < override.until:
+        return frozenset()
+    levels = {"supervisor", override.level}
+    return frozenset(code for code in override.codes if REASONS[code].override in levels)
+
+
+def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRule], case: Case, *about: Any) -> None:
     """Run checks and file what they find; ``off`` does not run."""
     modes = holds.modes
     for rule in rules:
@@ -87,8 +109,9 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
         if mode == "off":
             continue
         try:
-            if rule.failed(*about):
-                (found.warned if mode == "warn" else found.failed).append(rule.code)
+            if rule.failed(case, *about):
+                overridden = found.overridden if rule.code in case.overridable else found.failed
+                (found.warned if mode == "warn" else overridden).append(rule.code)
         except Exception as error:  # noqa: BLE001  (INVARIANT: a rule that fails to run denies)
             found.faults.append(f"{rule.code}: {type(error).__name__}")
 
@@ -157,28 +180,43 @@ def _only_observe(found: Findings) -> None:
     found.failed[:] = [code for code in found.failed if code in FIXED_CODES]
 
 
-def _bounded_lease(case: Case, holds: Effective, certificate: Certificate | None) -> tuple[int, int, str]:
-    """Start-by and lease in seconds, and the code of the bound that cut them.
+def _ground_ends(
+    case: Case, holds: Effective, certificate: Certificate | None, found: Findings
+) -> tuple[datetime | None, str]:
+    """When the allow loses its ground, and the code that would refuse then.
 
-    INVARIANT: start-by plus lease ends no later than anything that the allow rests on. What the policy lets pass
-    anyway (``off``, ``warn``, observe mode) sets no bound.
+    What the policy lets pass anyway (``off``, ``warn``, observe mode) sets no bound.
+    """
+    if holds.observe:
+        return None, ""
+    bounds = list(_bounds(case, holds, certificate))
+    override = case.facts.override
+    if override is not None and case.overridable:
+        until = local_time(override.until)
+        bounds = [(max(until, when) if code in case.overridable else when, code) for when, code in bounds]
+        bounds += [(until, code) for code in found.overridden]
+    return min(bounds, default=(None, ""))
+
+
+def _bounded_lease(case: Case, ends: datetime | None) -> tuple[int, int]:
+    """Start-by and lease in seconds.
+
+    INVARIANT: start-by plus lease ends no later than anything that the allow rests on.
     """
     lease = case.policy.lease
-    ends, bound = min(_bounds(case, holds, certificate), default=(None, ""))
-    if ends is None or holds.observe:
-        return lease.start_by_s, lease.lease_s, bound
+    if ends is None:
+        return lease.start_by_s, lease.lease_s
     left_s = int((ends - case.local).total_seconds())
+    if case.asked.credential_kind == "session":
+        return 0, min(lease.lease_s, left_s)
     start_by_s = min(lease.start_by_s, left_s // 2)
-    lease_s = left_s - starts_within_s(start_by_s, case.asked.at)
-    return start_by_s, min(lease.lease_s, lease_s), bound
+    return start_by_s, min(lease.lease_s, left_s - starts_within_s(start_by_s, case.asked.at))
 
 
 def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> Iterator[tuple[datetime, str]]:
-    """When the allow loses its ground within the longest lease, with the code that would then refuse."""
-    lease = case.policy.lease
-    horizon = case.today + timedelta(seconds=lease.lease_s + lease.start_by_s) + timedelta(days=1)
+    """When the allow loses its ground, with the code that would then refuse."""
     for code, last_day in _last_days(case, certificate):
-        if holds.modes[code] == "enforce" and last_day <= horizon:
+        if holds.modes[code] == "enforce" and last_day <= LAST_DAY:
             last_day_with_grace = last_day + timedelta(days=holds.grace.get(code, 0))
             yield datetime.combine(last_day_with_grace + timedelta(days=1), time(), COUNTY_ZONE), code
     if holds.modes["outside_permitted_hours"] == "enforce":
@@ -187,12 +225,16 @@ def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> It
             yield end, "outside_permitted_hours"
 
 
+def _millis(when: datetime | None) -> Millis | None:
+    return None if when is None else round(when.timestamp() * 1000)
+
+
 def _conclude(found: Findings, start_by_s: int, lease_s: int, certificate: Certificate | None) -> Decision:
     reasons = tuple(found.failed)
     if found.faults and "internal_error" not in reasons:
         reasons += ("internal_error",)
     warnings, faults = tuple(sorted(found.warned, key=_PLACES.index)), tuple(found.faults)
-    ref = certificate.ref if certificate else None
+    ref, overridden = certificate.ref if certificate else None, tuple(found.overridden)
     if reasons:
-        return Decision("deny", reasons, warnings, faults, certificate=ref)
-    return Decision("allow", (), warnings, faults, start_by_s, lease_s, ref)
+        return Decision("deny", reasons, warnings, faults, certificate=ref, overridden=overridden)
+    return Decision("allow", (), warnings, faults, start_by_s, lease_s, ref, overridden)

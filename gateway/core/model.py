@@ -19,12 +19,14 @@ Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """RFC 8785 numbers are IEEE doubles: whole numbers stay exact up to 2**53 - 1."""
 Millis = Count
 
+CredentialKind = Literal["badge", "code", "session", "malformed"]
+"""``session`` stands for the person of a running session, who is looked at again."""
 Process = Literal["fusion", "pressure", "brazing"]
 Method = Literal["scan", "card", "keypad"]
 Relay = Literal["closed", "open"]
 Outcome = Literal["allow", "deny"]
 Resolver = Literal["operator", "enterprise", "regulator", "training_centre", "machine_vendor", "gateway_operator"]
-Override = Literal["nobody", "supervisor", "regulator"]
+OverrideLevel = Literal["nobody", "supervisor", "regulator"]
 
 EnterpriseStatus = Literal["active", "production_suspended", "licence_suspended", "closed"]
 OperatorStatus = Literal["active", "blocked"]
@@ -146,6 +148,60 @@ class Employment(Struct, frozen=True, gc=False):
     until: date | None
 
 
+class Hold(Struct, frozen=True, gc=False):
+    """A machine locked from afar or taken out of service, until somebody releases it."""
+
+    kind: Literal["locked", "out_of_service"]
+    since: Millis
+
+
+class Override(Struct, frozen=True, gc=False):
+    """A temporary grant for one person at one machine: ``codes`` do not refuse while it lasts.
+
+    Two people made it; ``level`` is what the one who approved it is.
+    """
+
+    override_id: str
+    codes: tuple[str, ...]
+    level: Literal["supervisor", "regulator"]
+    since: Millis
+    until: Millis
+
+
+class CodeUse(Struct, frozen=True, gc=False):
+    """A genuine rolling code: ``steps_off`` from the present 30 s step; ``used`` = it was shown before."""
+
+    step: Count
+    steps_off: int
+    used: bool
+
+
+ControlAct = Literal[
+    "lock", "out_of_service", "release", "end_session", "override_asked", "override_approved", "override_ended"
+]
+
+
+class Control(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What an authorised person ordered: about a machine, a session, or an override.
+
+    ``by`` and ``reason`` are that person's name and words.
+    """
+
+    control_id: str
+    at: Millis
+    act: ControlAct
+    by: str
+    reason: str
+    machine_id: str | None = None
+    operator_id: str | None = None
+    session_id: str | None = None
+    override_id: str | None = None
+    level: Literal["supervisor", "regulator"] | None = None
+    codes: tuple[str, ...] = ()
+    until: Millis | None = None
+    minutes: int | None = None
+
+
 class OpenSession(Struct, frozen=True, gc=False):
     """A session that has not ended; it cannot outlive ``open_until``, whatever the chip reports."""
 
@@ -166,7 +222,7 @@ class Asked(Struct, frozen=True, gc=False, omit_defaults=True):
 
     request_id: str
     credential: str
-    credential_kind: Literal["badge", "malformed"]
+    credential_kind: CredentialKind
     challenge: str
     method: Method | None = None
     at: Millis | None = None
@@ -194,14 +250,17 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     machine_session: OpenSession | None = None
     operator_session: OpenSession | None = None
     registry_age_s: Count | None = None
+    hold: Hold | None = None
+    override: Override | None = None
+    code: CodeUse | None = None
 
 
 class Decision(Struct, frozen=True, gc=False):
     """What was decided and why; ``reasons`` and ``warnings`` are codes in the order of the rule table.
 
     ``warnings`` failed but did not refuse (rule in ``warn``, within grace, or observe mode). ``faults`` names
-    rules that raised. ``start_by_s`` and ``lease_s`` are 0 on deny. ``certificate`` is the
-    ``ref`` of the one that decided.
+    rules that raised. ``overridden`` failed and were let pass by an override. ``start_by_s`` and ``lease_s`` are 0
+    on deny. ``certificate`` is the ``ref`` of the one that decided.
     """
 
     outcome: Outcome
@@ -211,3 +270,4 @@ class Decision(Struct, frozen=True, gc=False):
     start_by_s: int = 0
     lease_s: int = 0
     certificate: str | None = None
+    overridden: tuple[str, ...] = ()

@@ -50,9 +50,22 @@ class Registry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which kinds of credential are accepted."""
+    """Which kinds of credential are accepted: the static ``badge``, the rolling ``code``, or both."""
 
-    kinds: tuple[Literal["badge"], ...] = ("badge",)
+    kinds: tuple[Literal["badge", "code"], ...] = ("badge", "code")
+
+
+class Offline(Struct, frozen=True, forbid_unknown_fields=True):
+    """Unlocks by a signed list while a chip has no connection. ``for_s``: how long after the last contact; 0 is never.
+
+    ``operators``: how many of the latest welders of a machine its list holds at most; ``recent_days``: who was let in
+    there within so many days. ``lease_s``: how long one such unlock lasts.
+    """
+
+    for_s: Annotated[int, Meta(ge=0, le=7 * 86_400)] = 0
+    operators: Annotated[int, Meta(ge=1, le=40)] = 20
+    recent_days: Annotated[int, Meta(ge=1, le=366)] = 30
+    lease_s: Seconds = 900
 
 
 class Hours(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +106,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     requests: Requests = Requests()
     registry: Registry = Registry()
     credentials: Credentials = Credentials()
+    offline: Offline = Offline()
     hours: Hours = Hours()
     age: Age = Age()
     observe: Observe = Observe()

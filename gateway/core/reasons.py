@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from gateway.core.model import Override, Resolver
+from gateway.core.model import OverrideLevel, Resolver
 
 
 class Reason(Struct, frozen=True):
@@ -18,7 +18,7 @@ class Reason(Struct, frozen=True):
     message_en: str
     remedy_en: str
     resolvers: tuple[Resolver, ...]
-    override: Override = "nobody"
+    override: OverrideLevel = "nobody"
     fixed: bool = False
     law: str | None = None
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from gateway.core.credential import STEPS_OFF
 from gateway.core.model import Asked, Certificate, Employment, Facts
 from gateway.core.policy import Policy
 
@@ -19,7 +20,10 @@ REVIEW_WINDOW = timedelta(days=548)
 
 
 class Case(Struct, frozen=True):
-    """One request with its facts, and the county's calendar day and time at ``facts.now``."""
+    """One request with its facts, and the county's calendar day and time at ``facts.now``.
+
+    ``overridable`` codes do not refuse, by an override in force.
+    """
 
     asked: Asked
     facts: Facts
@@ -27,6 +31,7 @@ class Case(Struct, frozen=True):
     modes: dict[str, str]
     local: datetime
     today: date
+    overridable: frozenset[str] = frozenset()
 
 
 class Rule(Struct, frozen=True):
@@ -110,7 +115,16 @@ def _readable(case: Case) -> bool:
 
 def _names_nobody(case: Case) -> bool:
     """Nobody on record, or a kind of credential that the policy does not accept."""
-    return case.facts.operator_id is None or case.asked.credential_kind not in case.policy.credentials.kinds
+    kind = case.asked.credential_kind
+    return case.facts.operator_id is None or kind not in ("session", *case.policy.credentials.kinds)
+
+
+def _code_expired(case: Case) -> bool:
+    return case.facts.code is not None and abs(case.facts.code.steps_off) > STEPS_OFF
+
+
+def _code_replayed(case: Case) -> bool:
+    return case.facts.code is not None and case.facts.code.used
 
 
 def _knows_who(case: Case) -> bool:
@@ -276,6 +290,7 @@ RULES = (
         (
             Rule("machine_suspended", _machine_status("suspended")),
             Rule("machine_decommissioned", _machine_status("decommissioned")),
+            Rule("machine_out_of_service", lambda case: case.facts.hold is not None),
             Rule("chip_mismatch", _chip_mismatch),
             Rule("enterprise_unknown", lambda case: case.facts.enterprise is None),
             Rule("enterprise_production_suspended", _enterprise_status("production_suspended")),
@@ -284,7 +299,14 @@ RULES = (
             Rule("credential_malformed", _unreadable),
         ),
     ),
-    RuleGroup(_readable, (Rule("credential_unknown", _names_nobody),)),
+    RuleGroup(
+        _readable,
+        (
+            Rule("credential_unknown", _names_nobody),
+            Rule("credential_expired", _code_expired),
+            Rule("credential_replayed", _code_replayed),
+        ),
+    ),
     RuleGroup(_knows_who, (Rule("operator_unknown", lambda case: case.facts.operator is None),)),
     RuleGroup(_knows_operator, (Rule("operator_blocked", _blocked), Rule("operator_age", _operator_age))),
     RuleGroup(

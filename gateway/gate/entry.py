@@ -5,24 +5,32 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.core.model import Asked, Decision, Facts
+from gateway.core.session import DrainReason
 from gateway.observe.events import Observed
 from gateway.store.ledger import Draft, Key
 from gateway.store.prepared import Row
 from gateway.wire.inbound import Inbound, Outbound
+from gateway.wire.tokens import Command
 
 
 class Entry(Struct):
     """To be made durable, then acknowledged, then answered. ``key`` names what may be on record only once.
 
-    A repeated message has a key and nothing to record; its answer is the one on record.
+    A repeated message has a key and nothing to record; its answer is the one on record. ``command`` goes to the chip,
+    ``feed`` to everybody else; the answer is of no use after ``expires_s``.
     """
 
     inbound: Inbound | None = None
     key: Key | None = None
     draft: Draft | None = None
     feed: Outbound | None = None
+    expires_s: int | None = None
+    command: Command | None = None
     usage: Row | None = None
     chip: Row | None = None
+    seq: Row | None = None
+    lost: Row | None = None
+    offline_list: Row | None = None
     observed: tuple[Observed, ...] = ()
 
 
@@ -40,11 +48,17 @@ class DecisionBody(Struct, frozen=True):
     replaces: tuple[str, ...]
 
 
-class EventBody(Struct, frozen=True):
-    """A chip's event: the payload as sent, and the session that it ended."""
+class EventBody(Struct, frozen=True, omit_defaults=True):
+    """A chip's event: the payload as sent, and the session that it ended.
+
+    ``lost``: the numbers missing before it, the second None where they began anew. ``judged``: an unlock without a
+    connection, decided after the fact.
+    """
 
     ends: str | None
     payload: str
+    judged: DecisionBody | None = None
+    lost: tuple[int, int | None] | None = None
 
 
 class RejectedBody(Struct, frozen=True):
@@ -60,6 +74,14 @@ class GatewayBody(Struct, frozen=True):
     """Something that was done to the gateway itself."""
 
     what: Literal["clock_accepted"]
+
+
+class CommandBody(Struct, frozen=True, omit_defaults=True):
+    """A lock that was sent, for what reason; ``review`` is the decision that the session may not go on."""
+
+    command: Command
+    reason: DrainReason
+    review: DecisionBody | None = None
 
 
 class SessionEndBody(Struct, frozen=True):

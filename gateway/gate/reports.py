@@ -3,45 +3,75 @@
 import hashlib
 
 from gateway.core.model import Event, Millis, Status, Usage
-from gateway.core.session import Step, end_reason, step_of
-from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody, SessionEndBody
+from gateway.core.session import end_reason, step_of
+from gateway.gate.alerts import alert
+from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody
+from gateway.gate.leases import renew, taken
+from gateway.gate.offline import judge, show_status
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
-from gateway.observe.events import Observed, Rejected, Reported, SessionEnded, UsageTaken
+from gateway.gate.strays import is_live, lock_stray
+from gateway.observe.events import EvidenceLost, Observed, Rejected, Renewed, Reported, SessionEnded, UsageTaken
 from gateway.store.ledger import Draft
 from gateway.wire.codec import encode
-from gateway.wire.inbound import Inbound
+from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.topics import chip_topic
 
 CLOCKS_APART_MS = 60_000
 """How far a chip's clock and the gateway's may be apart (the default of ``requests.max_age_s``)."""
+ALARMS = frozenset(("tamper", "arc_without_lease", "relay_stuck"))
+
+
+# --- events -----------------------------------------------------------------------------------------------------
 
 
 def record_event(state: GateState, machine_id: str, event: Event, payload: bytes) -> Entry:
     """Record a chip's event and take the step that it means for its session."""
-    now = state.wall_ms()
-    step, session = step_of(event), _session_meant(state, machine_id, event)
-    observed: tuple[Observed, ...] = (Reported(machine_id, event.kind),)
-    ends = None
-    if step is not None and session is not None:
-        reason = end_reason(step, event.reason)
-        if state.sessions.step(session, step, now, reason):
-            ends = session.session_id
-            observed += (SessionEnded(ends, machine_id, session.division, reason),)
-    body = EventBody(ends, payload.decode())
+    now, observed = state.wall_ms(), list[Observed]((Reported(machine_id, event.kind),))
+    ends = _end_by(state, machine_id, event, observed)
+    judged = judge(state, machine_id, event, observed) if event.kind == "offline_unlock" else None
+    lost = state.chips.count(machine_id, event.seq, boot=event.kind == "boot")
+    if lost is not None:
+        observed.append(EvidenceLost(machine_id, None if lost[1] is None else lost[1] - lost[0] + 1))
+    body = EventBody(ends, payload.decode(), judged, lost)
     return Entry(
         key=(machine_id, "event", event.event_id),
         draft=Draft("event", now, encode(body), machine_id, event.event_id),
-        observed=observed,
+        feed=_worth_an_alert(state, machine_id, event, body),
+        seq=(machine_id, event.seq),
+        lost=None if lost is None else (machine_id, now, *lost),
+        observed=tuple(observed),
     )
 
 
+def _end_by(state: GateState, machine_id: str, event: Event, observed: list[Observed]) -> str | None:
+    """The session that the event ended. A tampered lock is locked at once."""
+    now, session = state.wall_ms(), _session_meant(state, machine_id, event)
+    if session is None:
+        return None
+    session.live.heard_at = now
+    if event.at is None or event.kind == "clock_reset":
+        state.sessions.loses_clock(session)
+    if event.kind == "tamper":
+        state.agenda.lock(session, "tamper")
+    step = step_of(event, session.state, (now - session.granted_at) / 1000)
+    if step is None:
+        return None
+    reason = end_reason(step, event.reason, session.drain_reason)
+    if not state.sessions.step(session, step, now, reason):
+        return None
+    observed.append(SessionEnded(session.session_id, machine_id, session.division, reason))
+    return session.session_id
+
+
 def _session_meant(state: GateState, machine_id: str, event: Event) -> Session | None:
-    """The open session that the event speaks of: by its id, or at a boot whichever is open at the machine."""
+    """The open session that the event speaks of: by its id, or whichever is open at the machine for what concerns
+    the whole lock."""
     session = state.sessions.at_machine(machine_id)
     if session is None or event.session_id == session.session_id:
         return session
-    return session if event.kind == "boot" and not _before(event, session) else None
+    concerns_all = event.kind in ("boot", "tamper", "clock_reset")
+    return session if concerns_all and not _before(event, session) else None
 
 
 def _before(event: Event, session: Session) -> bool:
@@ -49,25 +79,61 @@ def _before(event: Event, session: Session) -> bool:
     return event.at is not None and event.at < session.granted_at - CLOCKS_APART_MS
 
 
-def end_over(state: GateState, session: Session, now: Millis) -> Entry:
-    """End a session whose longest relay time has passed without word from its chip."""
-    step: Step = "lease_over"
-    state.sessions.step(session, step, now, step)
-    body = SessionEndBody(step, session.session_id)
-    return Entry(
-        draft=Draft("session_end", now, encode(body), session.machine_id, session.session_id, session.operator_id),
-        observed=(SessionEnded(session.session_id, session.machine_id, session.division, step),),
-    )
+def _worth_an_alert(state: GateState, machine_id: str, event: Event, body: EventBody) -> Outbound | None:
+    if event.kind in ALARMS:
+        return alert(state, event.kind, machine_id, event.session_id)  # type: ignore[arg-type]
+    if body.judged is not None and body.judged.decision.outcome == "deny":
+        return alert(state, "offline_refused", machine_id, event.session_id, ", ".join(body.judged.decision.reasons))
+    if body.lost is not None:
+        return alert(state, "lost_evidence", machine_id, None, f"{body.lost[0]} to {body.lost[1] or '?'}")
+    return None
+
+
+# --- usage and presence -----------------------------------------------------------------------------------------
 
 
 def take_usage(state: GateState, machine_id: str, usage: Usage) -> Entry:
-    """Keep a session's cumulative usage; older reports than the stored one change nothing."""
-    machine = state.snapshot.machines.get(machine_id)
-    row = (
+    """Keep a session's cumulative usage, and renew the lease on it; an older report than the last changes nothing."""
+    now, machine = state.wall_ms(), state.snapshot.machines.get(machine_id)
+    entry = Entry(
+        usage=_usage_row(machine_id, usage, now),
+        observed=(UsageTaken(machine_id, machine.division if machine else None, usage),),
+    )
+    session = state.sessions.at_machine(machine_id)
+    if session is None or session.session_id != usage.session_id:
+        return lock_stray(state, machine_id, usage, entry)
+    before = session.live.usage
+    if before is not None and usage.seq <= before.seq:
+        return entry
+    _note_usage(state, session, usage, now)
+    if is_live(usage, now, clock=session.has_clock):
+        entry.command = renew(state, session, now)
+        if entry.command is not None:
+            entry.observed += (Renewed(session.session_id, machine_id, session.lease_s),)
+    return entry
+
+
+def _note_usage(state: GateState, session: Session, usage: Usage, now: Millis) -> None:
+    """Whether it welds or idles. INVARIANT of the policy: who does not weld for ``idle_lock_s`` is locked."""
+    live, before = session.live, session.live.usage
+    live.usage, live.heard_at = usage, now
+    if usage.at is None:
+        state.sessions.loses_clock(session)
+    if usage.relay == "open":
+        return
+    welds = bool(usage.current_a) or (before is not None and usage.arc_s > before.arc_s)
+    state.sessions.step(session, "arc" if welds else "rest", now, "locked")
+    live.idle_since = None if welds else live.idle_since or now
+    if live.idle_since is not None and now - live.idle_since >= state.rulebook.policy.lease.idle_lock_s * 1000:
+        state.agenda.lock(session, "idle")
+
+
+def _usage_row(machine_id: str, usage: Usage, now: Millis) -> tuple[object, ...]:
+    return (
         usage.session_id,
         machine_id,
         usage.seq,
-        state.wall_ms(),
+        now,
         usage.at,
         usage.relay,
         usage.enabled_s,
@@ -79,16 +145,24 @@ def take_usage(state: GateState, machine_id: str, usage: Usage) -> Entry:
         usage.voltage_v,
         usage.final,
     )
-    return Entry(usage=row, observed=(UsageTaken(machine_id, machine.division if machine else None, usage),))
 
 
 def take_status(state: GateState, machine_id: str, status: Status) -> Entry:
     """Keep what the chip says of itself. A last will says only that it is gone; what it said before stays."""
-    if status.chip is not None:
-        state.chips[machine_id] = status.chip
-    chip = state.chips.get(machine_id)
-    row = (machine_id, state.wall_ms(), status.online, chip, status.firmware, status.relay, status.challenge)
+    now, fresh = state.wall_ms(), state.chips.take(machine_id, status)
+    session = state.sessions.at_machine(machine_id)
+    if session is not None:
+        if fresh and status.session_id == session.session_id:
+            taken(state, session, now)
+        if status.online and session.drained_at is not None:
+            session.live.lock_sent_at = 0  # it is back: the lock goes out again at the next tick
+    chip = state.chips[machine_id]
+    row = (machine_id, now, status.online, chip.serial, status.firmware, status.relay, status.challenge, status.at)
+    show_status(state, machine_id, status, fresh=fresh)
     return Entry(chip=row)
+
+
+# --- what cannot be used ----------------------------------------------------------------------------------------
 
 
 def reject(state: GateState, inbound: Inbound, machine_id: str | None, kind: str, problem: str) -> Entry:

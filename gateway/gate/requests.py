@@ -3,13 +3,15 @@
 import secrets
 from base64 import urlsafe_b64encode
 
-from gateway.core.credential import kind_of, mask
-from gateway.core.decide import decide
+from gateway.core.credential import kind_of, mask, read_code
+from gateway.core.decide import standing
+from gateway.core.lease import over_at
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
-from gateway.core.session import open_until, starts_within_s
+from gateway.core.session import starts_within_s
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
+from gateway.gate.strays import lock_unknown
 from gateway.observe.events import Decided, SessionEnded
 from gateway.store.ledger import Draft
 from gateway.wire import topics
@@ -17,7 +19,7 @@ from gateway.wire.answer import Answer
 from gateway.wire.codec import encode
 from gateway.wire.inbound import Outbound
 from gateway.wire.messages import FeedDecision
-from gateway.wire.tokens import Grant
+from gateway.wire.tokens import Command, Grant
 
 _UNGUESSABLE_BYTES = 9
 
@@ -33,24 +35,31 @@ def answer(state: GateState, machine_id: str, request: Request, waited_ms: int) 
         method=request.method,
         at=request.at,
     )
-    return _decide(state, machine_id, asked, request.credential if kind == "badge" else None, waited_ms)
+    if kind == "badge":
+        return _decide(state, machine_id, asked, state.facts(machine_id, request.credential, waited_ms=waited_ms))
+    code = read_code(request.credential)
+    use = state.codes.show(code, state.wall_ms()) if code else None
+    named = code.operator_id if code and use else None
+    return _decide(state, machine_id, asked, state.facts(machine_id, named, waited_ms=waited_ms, code=use))
 
 
 def answer_unreadable(state: GateState, machine_id: str, request_id: str, problem: str, waited_ms: int) -> Entry:
     """Refuse a request of which only the id can be read."""
     asked = Asked(request_id, credential="", credential_kind="malformed", challenge="", malformed=problem)
-    return _decide(state, machine_id, asked, None, waited_ms)
+    return _decide(state, machine_id, asked, state.facts(machine_id, None, waited_ms=waited_ms))
 
 
-def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, waited_ms: int) -> Entry:
-    facts = state.facts(machine_id, named, waited_ms)
-    decision = decide(asked, facts, state.rulebook)
+def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> Entry:
+    decision, stands_until = standing(asked, facts, state.rulebook)
     grant: Grant | None = None
     replaced: list[Session] = []
     if decision.outcome == "allow":
         replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
         grant = _grant(machine_id, asked, facts, decision)
-        state.sessions.open(_session(grant, asked, facts, decision))
+        session = _session(state, grant, asked, facts)
+        session.live.stands_until = stands_until
+        state.sessions.open(session)
+        state.offline.let_in(machine_id, facts.operator_id or "", facts.now)
     replaces = tuple([session.session_id for session in replaced])
     body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaces)
     return Entry(
@@ -66,11 +75,21 @@ def _decide(state: GateState, machine_id: str, asked: Asked, named: str | None, 
             Answer(facts.now, asked.request_id, decision.reasons, grant),
         ),
         feed=_for_the_feed(machine_id, asked, facts, decision),
+        expires_s=decision.start_by_s or None,
+        command=_lock_elsewhere(state, machine_id, replaced, facts.now),
         observed=(
             Decided(machine_id, asked, facts, decision, grant.sid if grant else None),
             *[SessionEnded(ended.session_id, ended.machine_id, ended.division, "replaced") for ended in replaced],
         ),
     )
+
+
+def _lock_elsewhere(state: GateState, machine_id: str, replaced: list[Session], now: Millis) -> Command | None:
+    """By an override somebody leaves a machine that may still be unlocked: lock it. (Its usage has it locked again.)"""
+    for session in replaced:
+        if session.machine_id != machine_id:
+            return lock_unknown(state, session.machine_id, session.session_id, now)
+    return None
 
 
 def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> Grant:
@@ -87,7 +106,9 @@ def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> G
     )
 
 
-def _session(grant: Grant, asked: Asked, facts: Facts, decision: Decision) -> Session:
+def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Session:
+    within_s = starts_within_s(grant.exp - grant.iat, asked.at)
+    lease_until = facts.now + (within_s + grant.lease_s) * 1000
     return Session(
         session_id=grant.sid,
         machine_id=grant.aud,
@@ -96,7 +117,11 @@ def _session(grant: Grant, asked: Asked, facts: Facts, decision: Decision) -> Se
         division=facts.machine.division if facts.machine else None,
         granted_at=facts.now,
         unlocked_at=None,
-        open_until=open_until(facts.now, starts_within_s(decision.start_by_s, asked.at), decision.lease_s),
+        open_until=over_at(lease_until, grant.lease_s, state.rulebook.policy.lease.drain_deadline_s),
+        has_clock=asked.at is not None,
+        lease_s=grant.lease_s,
+        leased_at=facts.now,
+        lease_until=lease_until,
     )
 
 

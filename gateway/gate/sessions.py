@@ -1,16 +1,42 @@
 """The open sessions in memory, as the database holds them, plus what the current batch changes."""
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from gateway.core.model import Millis, OpenSession
-from gateway.core.session import TABLE, State, Step, end_reason
+from gateway.core.lease import Renewal, over_at
+from gateway.core.model import Millis, OpenSession, Usage
+from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, time_up_reason
+from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS
 from gateway.store.prepared import Row
+
+ENDS_TOLD: tuple[Step, ...] = ("locked", "boot", "not_running", "grant_rejected")
+REMEMBERED_ENDS = 4096
+
+
+class Live(Struct):
+    """What is known of a session in memory alone. Times are Unix milliseconds; None = not since the start.
+
+    ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of a renewal that the chip has not
+    taken yet.
+    """
+
+    activity: State = "unlocked"
+    heard_at: Millis | None = None
+    usage: Usage | None = None
+    idle_since: Millis | None = None
+    stands_until: Millis | None = None
+    asked_with: str | None = None
+    lock_sent_at: Millis = 0
+    overdue: bool = False
 
 
 class Session(Struct):
-    """One row of the sessions table. ``stored`` = the database has it, or gets it before the next change."""
+    """One row of the sessions table, in the order of its columns, and what is known beside it.
+
+    ``stored`` = the database has it, or gets it before the next change.
+    """
 
     session_id: str
     machine_id: str
@@ -21,32 +47,42 @@ class Session(Struct):
     unlocked_at: Millis | None
     open_until: Millis
     ended_at: Millis | None = None
-    end_reason: str | None = None
+    end_reason: EndReason | None = None
+    has_clock: bool = True
+    offline: bool = False
+    lease_s: int = 0
+    leased_at: Millis = 0
+    lease_until: Millis = 0
+    n: int = 0
+    drained_at: Millis | None = None
+    drain_reason: DrainReason | None = None
+    lock_id: str | None = None
+    lock_now: bool | None = None
     stored: bool = False
+    live: Live = field(default_factory=Live)
 
     @property
     def state(self) -> State:
         if self.ended_at is not None:
             return "ended"
-        return "granted" if self.unlocked_at is None else "unlocked"
+        if self.drained_at is not None:
+            return "draining"
+        return "granted" if self.unlocked_at is None else self.live.activity
 
     def row(self) -> Row:
         """The values of ``SESSION_COLUMNS``."""
-        return (
-            self.session_id,
-            self.machine_id,
-            self.operator_id,
-            self.request_id,
-            self.division,
-            self.granted_at,
-            self.unlocked_at,
-            self.open_until,
-            self.ended_at,
-            self.end_reason,
-        )
+        return tuple([getattr(self, name) for name in SESSION_COLUMNS])
+
+    def change(self) -> Row:
+        """The values of ``CHANGED_COLUMNS``."""
+        return (self.session_id, *[getattr(self, name) for name in CHANGED_COLUMNS[1:]])
 
     def as_fact(self) -> OpenSession:
         return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
+
+    def last_heard(self) -> Millis:
+        """When the chip last spoke of it, as far as is known: a lease is renewed on its word alone."""
+        return max(self.live.heard_at or 0, self.leased_at, self.unlocked_at or 0)
 
 
 class Sessions:
@@ -56,18 +92,24 @@ class Sessions:
         self._by_machine: dict[str, Session] = {}
         self._by_operator: dict[str, Session] = {}
         self._touched: dict[str, Session] = {}
+        self._told: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_machine)
 
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_machine.values()))
+
     def load(self, rows: Iterable[Row]) -> None:
-        """Forget everything and take over what the database holds."""
+        """Forget everything and take over what the database holds; what chips said of it since the start is kept."""
+        known = {session.session_id: session.live for session in self._by_machine.values()}
         self._by_machine.clear()
         self._by_operator.clear()
         self._touched.clear()
         for row in rows:
             session = Session(*row)
             session.stored = True
+            session.live = known.get(session.session_id) or session.live
             self._keep(session)
 
     def at_machine(self, machine_id: str) -> Session | None:
@@ -76,26 +118,28 @@ class Sessions:
     def of_operator(self, operator_id: str | None) -> Session | None:
         return None if operator_id is None else self._by_operator.get(operator_id)
 
-    def due(self, now: Millis) -> list[Session]:
-        """Sessions whose longest relay time has passed."""
-        return [session for session in self._by_machine.values() if session.open_until < now]
-
     def open(self, session: Session) -> None:
         self._keep(session)
         self._touched[session.session_id] = session
 
-    def step(self, session: Session, step: Step, now: Millis, reason: str) -> bool:
+    def step(self, session: Session, step: Step, now: Millis, reason: EndReason) -> bool:
         """Take one step of the table; True if the session ended by it."""
-        state = TABLE[session.state, step]
-        if state == session.state:
+        before = session.state
+        after = TABLE.get((before, step), (before, ""))[0]
+        if after == before:
             return False
-        if state == "unlocked":
-            session.unlocked_at = now
-        else:
-            session.ended_at, session.end_reason = now, reason[:64]
+        if after == "ended":
+            session.ended_at, session.end_reason = now, reason
             self._drop(session)
+            if step in ENDS_TOLD:
+                self._remember(session.session_id)
+        elif after != "draining":
+            session.live.activity = after
+            if session.unlocked_at is not None:
+                return False  # whether it welds or idles is for memory alone
+            session.unlocked_at = now
         self._touched[session.session_id] = session
-        return state == "ended"
+        return after == "ended"
 
     def replace(self, machine_id: str, operator_id: str | None, now: Millis) -> list[Session]:
         """End whatever stands in the way of a new session for this machine and operator. Returns the ended."""
@@ -103,8 +147,41 @@ class Sessions:
         return [session for session in in_the_way if session is not None and self._make_way(session, now)]
 
     def _make_way(self, session: Session, now: Millis) -> bool:
-        step: Step = "replaced" if session.open_until >= now else "lease_over"
-        return self.step(session, step, now, end_reason(step, None))
+        if session.open_until >= now:
+            return self.step(session, "replaced", now, "replaced")
+        silent_s = (now - session.last_heard()) / 1000
+        reason = time_up_reason(session.state, silent_s, session.lease_s, session.drain_reason)
+        return self.step(session, "time_up", now, reason)
+
+    def chip_knows_end(self, session_id: str) -> bool:
+        """Whether the session ended lately by its chip's own word: an older report of it may still come again."""
+        return session_id in self._told
+
+    def lease(self, session: Session, renewal: Renewal, now: Millis, drain_deadline_s: int) -> None:
+        """Note a lease that is about to be sent, or that turned out to last shorter than it could have."""
+        session.lease_s, session.lease_until = renewal.lease_s, renewal.lease_until
+        session.leased_at = now
+        session.open_until = over_at(renewal.lease_until, renewal.lease_s, drain_deadline_s)
+        self._touched[session.session_id] = session
+
+    def drain(self, session: Session, reason: DrainReason, now: Millis, lock_id: str, *, at_once: bool) -> None:
+        """Note a lock that is about to be sent. A session that drains already keeps its first reason."""
+        session.drained_at = session.drained_at or now
+        session.drain_reason = session.drain_reason or reason
+        session.lock_id, session.lock_now = lock_id, at_once
+        self._touched[session.session_id] = session
+
+    def number(self, session: Session) -> int:
+        """The next command number of a session."""
+        session.n += 1
+        self._touched[session.session_id] = session
+        return session.n
+
+    def loses_clock(self, session: Session) -> None:
+        """The chip's clock can no longer be trusted to refuse what is late."""
+        if session.has_clock:
+            session.has_clock = False
+            self._touched[session.session_id] = session
 
     def take_changes(self) -> tuple[list[Row], list[Row]]:
         """Rows to change and rows to insert for what was touched since the last call."""
@@ -112,12 +189,17 @@ class Sessions:
         opened: list[Row] = []
         for session in self._touched.values():
             if session.stored:
-                changed.append((session.session_id, session.unlocked_at, session.ended_at, session.end_reason))
+                changed.append(session.change())
             else:
                 opened.append(session.row())
                 session.stored = True
         self._touched.clear()
         return changed, opened
+
+    def _remember(self, session_id: str) -> None:
+        self._told[session_id] = None
+        if len(self._told) > REMEMBERED_ENDS:
+            self._told.popitem(last=False)
 
     def _keep(self, session: Session) -> None:
         self._by_machine[session.machine_id] = session

@@ -1,29 +1,73 @@
 """Everything that decisions rest on, in memory: registries, open sessions, chips and policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from gateway.core.model import Facts, Millis
+from gateway.core.model import CodeUse, Facts, Millis
 from gateway.core.policy import Rulebook
-from gateway.gate.sessions import Sessions
-from gateway.registry.snapshot import Snapshot
+from gateway.gate.agenda import Agenda
+from gateway.gate.chips import Chips, Codes
+from gateway.gate.lists import OfflineLists
+from gateway.gate.sessions import Session, Sessions
+from gateway.registry.snapshot import Changed, Snapshot
+from gateway.store.journal import Book
 
 
 class GateState:
     """Changed only by the pipeline and the registry watcher, both on the event loop."""
 
-    def __init__(self, snapshot: Snapshot, rulebook: Rulebook, wall_ms: Callable[[], Millis]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, rulebook: Rulebook, wall_ms: Callable[[], Millis], code_keys: Iterable[bytes] = ()
+    ) -> None:
         self.snapshot = snapshot
         self.rulebook = rulebook
         self.wall_ms = wall_ms
         self.sessions = Sessions()
-        self.chips: dict[str, str] = {}
+        self.chips = Chips()
+        self.codes = Codes(code_keys)
+        self.agenda = Agenda()
+        self.offline = OfflineLists()
+        self.strays: dict[str, Millis] = {}
         self.latest: Millis = 0
+
+    def load(self, book: Book, *, whole: bool) -> None:
+        """Take over what the database holds."""
+        self.sessions.load(book.sessions)
+        self.codes.load(book.codes)
+        self.chips.load_seqs(book.seqs)
+        if whole:
+            self.chips.load(book.chips)
+            self.offline.load(book.lists, book.recent)
+        self.latest = max(self.latest, book.latest)
+        self.agenda.restart(self.sessions)
+
+    def concern(self, changed: Changed) -> None:
+        """Registries changed: look again at the sessions and offline lists that it may concern."""
+        self.agenda.review(session for session in self.sessions if self._concerns(changed, session))
+        firms, machines = changed.enterprises, changed.machines
+        if firms:
+            machines |= {one.machine_id for one in self.snapshot.machines.values() if one.uscc in firms}
+        self.offline.concern(machines, changed.operators, self.wall_ms())
+
+    def _concerns(self, changed: Changed, session: Session) -> bool:
+        machine = self.snapshot.machines.get(session.machine_id)
+        return (
+            session.operator_id in changed.operators
+            or session.machine_id in changed.machines
+            or session.session_id in changed.sessions
+            or (machine is not None and machine.uscc in changed.enterprises)
+        )
+
+    def adopt(self, rulebook: Rulebook) -> None:
+        """Go by another policy from now on: look at everybody again."""
+        self.rulebook = rulebook
+        self.agenda.review(self.sessions)
+        self.offline.concern(self.offline.sent, set(), self.wall_ms())
 
     def clock_behind_s(self, now: Millis) -> int:
         """How far ``now`` stands behind the latest record, whole seconds."""
         return max(0, self.latest - now) // 1000
 
-    def facts(self, machine_id: str, named: str | None, waited_ms: int) -> Facts:
+    def facts(self, machine_id: str, named: str | None, *, waited_ms: int = 0, code: CodeUse | None = None) -> Facts:
         """What is known about the machine, its firm and the person whom the credential names, now."""
         snapshot, now = self.snapshot, self.wall_ms()
         machine = snapshot.machines.get(machine_id)
@@ -35,7 +79,7 @@ class GateState:
             waited_ms=waited_ms,
             clock_behind_s=self.clock_behind_s(now),
             machine=machine,
-            chip_reported=self.chips.get(machine_id),
+            chip_reported=self.chips[machine_id].serial,
             enterprise=snapshot.enterprises.get(machine.uscc) if machine else None,
             operator_id=operator_id,
             operator=snapshot.operators.get(operator_id) if operator_id else None,
@@ -44,4 +88,7 @@ class GateState:
             machine_session=at_machine.as_fact() if at_machine and at_machine.open_until >= now else None,
             operator_session=of_operator.as_fact() if of_operator and of_operator.open_until >= now else None,
             registry_age_s=snapshot.age_s(now),
+            hold=snapshot.controls.hold(machine_id),
+            override=snapshot.controls.override(machine_id, operator_id, now),
+            code=code,
         )

@@ -10,8 +10,7 @@ from typing import Any
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.clock import monotonic_ns
-from gateway.errors import WeldGateError
-from gateway.mqtt.url import BrokerUrl
+from gateway.mqtt.url import BrokerUrl, Tls
 from gateway.mqtt.wire import Wire
 from gateway.wire.inbound import Inbound, Outbound
 
@@ -44,7 +43,7 @@ class Link:
         deliver: Callable[[Inbound], None],
         on_state: Callable[[bool, str], None],
         on_resumed: Callable[[], None],
-        ca_file: str | None = None,
+        tls: Tls,
     ) -> None:
         self._broker = broker
         self._filters = filters
@@ -64,16 +63,13 @@ class Link:
         self._window_open.set()
         self._all_acknowledged = asyncio.Event()
         self._refusal = ""
-        self._wire = self._make_wire(client_id, will, ca_file)
+        self._wire = self._make_wire(client_id, will, tls)
 
-    def _make_wire(self, client_id: str, will: Outbound, ca_file: str | None) -> Wire:
+    def _make_wire(self, client_id: str, will: Outbound, tls: Tls) -> Wire:
         wire = Wire(client_id, self._arrived, self._schedule_flush)
         wire.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
-            try:
-                wire.tls_set(ca_certs=ca_file)
-            except OSError as error:
-                raise WeldGateError(f"--broker-ca {ca_file}: {error}; use a PEM file of certificates") from error
+            wire.tls_set_context(tls.context())
         wire.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         wire.on_connect = self._on_connect
         wire.on_subscribe = self._on_subscribe

@@ -4,12 +4,19 @@ The overrides use amqtt's private methods: the version is pinned, and a contract
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Self
 
 from amqtt import broker as amqtt  # type: ignore[import-untyped]
+from amqtt.errors import MQTTError  # type: ignore[import-untyped]
+
+from gateway.mqtt.passwords import matches
+from gateway.wire import acl
 
 MAX_UNACKNOWLEDGED = 50_000
 """Messages per session; a packet id has 16 bits. What comes on top is dropped with a warning."""
 PUBACK = b"\x40\x02"
+CONNACK_NOT_AUTHORIZED = b"\x20\x02\x00\x05"
 REFUSED = 0x80
 """SUBACK's return code for a filter that will not be served (MQTT 3.1.1, section 3.9.3)."""
 _log = logging.getLogger(__name__)
@@ -23,6 +30,21 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
     _caught_up = False
     """What waits from the connection before is sent first: until then nothing new may overtake it."""
 
+    @classmethod
+    async def init_from_connect(
+        cls, reader: amqtt.ReaderAdapter, writer: amqtt.WriterAdapter, *others: object
+    ) -> tuple[Self, amqtt.Session]:
+        """Turns away who is not who they say before anybody's session is touched; drops a will on a foreign topic."""
+        handler, session = await super().init_from_connect(reader, writer, *others)
+        if not cls.broker.admit(session):
+            writer.write(CONNACK_NOT_AUTHORIZED)
+            await writer.drain()
+            await writer.close()
+            raise MQTTError("wrong user name or password")
+        if session.will_flag and not cls.broker.may_publish(session, session.will_topic):
+            session.will_flag = False
+        return handler, session
+
     @property
     def connected(self) -> bool:
         """False as soon as the transport is closing: writing to it raises, in the midst of the publisher's message."""
@@ -34,7 +56,7 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
             await super().handle_publish(packet)
             return
         topic, data = packet.topic_name, packet.data or b""
-        if not topic.startswith("$"):
+        if not topic.startswith("$") and self.broker.may_publish(self.session, topic):
             await self.broker.route(self.session, topic, data, retain=packet.retain_flag)
         if packet.qos:
             self.writer.write(PUBACK + packet.packet_id.to_bytes(2, "big"))
@@ -70,9 +92,13 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
 
 
 class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
-    """Finds plain filters by lookup, and sends retained messages to those alone who subscribed."""
+    """Finds plain filters by lookup, and sends retained messages to those alone who subscribed.
 
-    def __init__(self, port: int) -> None:
+    A client is what its id says. With ``passwords`` (hashes by name) it is what its user name says, and has to prove
+    it; without them an id that is no identity of the protocol may do everything: test tools on this machine.
+    """
+
+    def __init__(self, port: int, passwords: Mapping[str, str] | None = None) -> None:
         for noisy in ("amqtt", "transitions", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         Handler.broker = self
@@ -80,6 +106,7 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
         listener = amqtt.ListenerConfig(bind=f"127.0.0.1:{port}")
         super().__init__(amqtt.BrokerConfig(listeners={"default": listener}, plugins={}))
         self._wildcards: set[str] = set()
+        self._passwords = passwords
 
     @property
     def port(self) -> int:
@@ -94,8 +121,34 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
             raise error.__cause__ or error from None
 
     async def _authenticate(self, *_: object) -> bool:
-        """Everybody: it listens on the loopback alone. (With amqtt's anonymous plug-in no session persists.)"""
+        """Everybody whom ``admit`` has let in. (With amqtt's anonymous plug-in no session persists.)"""
         return True
+
+    def admit(self, session: amqtt.Session) -> bool:
+        """Whether the client is who it says; with passwords its user name becomes its client id."""
+        if self._passwords is None:
+            return True
+        name = session.username or ""
+        if not matches(session.password or "", self._passwords.get(name, "")):
+            return False
+        session.client_id = name
+        return True
+
+    def may_publish(self, session: amqtt.Session, topic: str) -> bool:
+        """MQTT 3.1.1 has no refusal of a message: the caller drops it."""
+        allowed = self._is_open_to(session) or acl.may_publish(session.client_id, topic)
+        if not allowed:
+            _log.warning("%s may not publish to %s: dropped", session.client_id, topic)
+        return allowed
+
+    async def _topic_filtering(self, session: amqtt.Session, topic: str, action: amqtt.Action) -> bool:
+        """What amqtt asks before a subscription and before a message of QoS 2."""
+        if action == amqtt.Action.SUBSCRIBE:
+            return self._is_open_to(session) or acl.may_subscribe(session.client_id, topic)
+        return self.may_publish(session, topic)
+
+    def _is_open_to(self, session: amqtt.Session) -> bool:
+        return self._passwords is None and acl.role_of(session.client_id) is None
 
     async def _initialize_client_session(self, *connection: object) -> tuple[Handler, amqtt.Session]:
         """A client may be silent for one and a half times its keep-alive (MQTT-3.1.2-24)."""
@@ -108,9 +161,10 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
         topic_filter, qos = subscription
         if topic_filter.startswith("$share/"):
             return REFUSED
-        if "+" in topic_filter or "#" in topic_filter:
+        code = int(await super().add_subscription((topic_filter, min(qos, amqtt.QOS_1)), session))
+        if code != REFUSED and ("+" in topic_filter or "#" in topic_filter):
             self._wildcards.add(topic_filter)
-        return int(await super().add_subscription((topic_filter, min(qos, amqtt.QOS_1)), session))
+        return code
 
     async def route(self, source: amqtt.Session, topic: str, data: bytes, *, retain: bool) -> None:
         """One published message: to its subscribers, and to those who will come."""

@@ -1,5 +1,6 @@
-"""A broker's address as a URL: ``mqtt[s]://user:password@host:port``."""
+"""A broker's address as a URL, ``mqtt[s]://user:password@host:port``, and the files that prove who is who on mqtts://."""
 
+import ssl
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -27,6 +28,35 @@ class BrokerUrl(Struct, frozen=True):
         return f"mqtt{'s' if self.tls else ''}://{who}{self.host}:{self.port}"
 
     __str__ = __repr__
+
+
+class Tls(Struct, frozen=True):
+    """PEM files for mqtts://: the authorities to trust (None: the system's), and the client's certificate and key."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """At least TLS 1.2, the broker's name checked; raises WeldGateError with the option and the file."""
+        if self.key_file and not self.cert_file:
+            raise WeldGateError(f"--broker-key {self.key_file}: has no certificate; give --broker-cert too")
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise WeldGateError(f"--broker-ca {self.ca_file}: {error}; use a PEM file of certificates") from error
+        if self.cert_file:
+            self._load_identity(context, self.cert_file)
+        return context
+
+    def _load_identity(self, context: ssl.SSLContext, cert_file: str) -> None:
+        try:  # with a passphrase of None, OpenSSL would ask for one on the terminal
+            context.load_cert_chain(cert_file, self.key_file, password="")
+        except OSError as error:
+            raise WeldGateError(
+                f"--broker-cert {cert_file}, --broker-key {self.key_file}: {error}; "
+                "use a PEM certificate and its own key without passphrase"
+            ) from error
 
 
 def parse_broker_url(url: str) -> BrokerUrl:

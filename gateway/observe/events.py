@@ -69,6 +69,51 @@ class SessionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """A renewal of a session's lease was sent."""
+
+    session_id: str
+    machine_id: str
+    lease_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """A lock was sent to a chip, or the same one ``again``."""
+
+    session_id: str
+    machine_id: str
+    division: str | None
+    reason: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceLost:
+    """A chip's event numbers have a gap: ``events`` are missing, None where nobody can say how many."""
+
+    machine_id: str
+    events: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAfterwards:
+    """An unlock without a connection was decided after the fact."""
+
+    machine_id: str
+    facts: Facts
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRelay:
+    """A chip reports its relay closed for a session that is not open; it was sent a lock."""
+
+    machine_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """Answers were handed to the broker; ``seconds`` from the arrival of each request."""
 
@@ -100,6 +145,14 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyAdopted:
+    """Decisions go by another policy from now on."""
+
+    version: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryLoaded:
     """The registry in memory stands at ``version``; ``rows`` were taken over in ``seconds``."""
 
@@ -117,11 +170,17 @@ Observed = (
     | UsageTaken
     | UsageFolded
     | SessionEnded
+    | Renewed
+    | Locking
+    | EvidenceLost
+    | JudgedAfterwards
+    | StrayRelay
     | Answered
     | Committed
     | Trouble
     | Recovered
     | RegistryLoaded
+    | PolicyAdopted
 )
 Observer = Callable[[Observed], None]
 

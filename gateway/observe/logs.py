@@ -68,6 +68,14 @@ class Log:
                 self._log.info("recovered", where=where, detail=detail)
             case events.RegistryLoaded(version, _, rows, seconds):
                 self._log.info("registry.loaded", version=version, rows=rows, seconds=round(seconds, 3))
+            case events.PolicyAdopted(version, digest):
+                self._log.info("policy.adopted", version=version, hash=digest)
+            case events.Locking(session_id, machine_id, _, reason, again) if not again:
+                self._log.info("session.locking", session_id=session_id, machine_id=machine_id, reason=reason)
+            case events.StrayRelay(machine_id, session_id):
+                self._log.warning("relay.stray", machine_id=machine_id, session_id=session_id)
+            case events.EvidenceLost(machine_id, missing):
+                self._log.warning("evidence.lost", machine_id=machine_id, events=missing)
             case events.Rejected(kind, problem):
                 self._log.info("message.rejected", kind=kind, problem=problem)
             case events.Reported(machine_id, kind) if kind in ("tamper", "arc_without_lease", "relay_stuck"):

@@ -1,10 +1,11 @@
 """Prometheus metrics. No machine, no person and no free text is ever a label."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
+from gateway.core.session import State
 from gateway.observe import events
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -46,8 +47,29 @@ class Metrics:
         self.repeats = Counter("weldgate_repeats", "Messages that came again.", ["kind"], registry=registry)
         self.events = Counter("weldgate_chip_events", "Events that chips reported.", ["kind"], registry=registry)
         self.rejected = Counter("weldgate_rejected", "Messages that could not be used.", ["kind"], registry=registry)
-        self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", registry=registry)
-        self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", registry=registry)
+        self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", ["reason"], registry=registry)
+        self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", ["state"], registry=registry)
+        for state in get_args(State)[:-1]:
+            self.sessions.labels(state)
+        self.renewals = Counter("weldgate_renewals", "Renewals of leases sent.", registry=registry)
+        self.locks = Counter(
+            "weldgate_locks", "Locks sent; again: the same one once more.", ["reason", "again"], registry=registry
+        )
+        self.lost = Counter("weldgate_lost_events", "Events of chips that never arrived.", registry=registry)
+        self.offline = Counter(
+            "weldgate_offline_unlocks",
+            "Unlocks without a connection, as decided afterwards.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.strays = Counter("weldgate_stray_relays", "Relays reported closed without a session.", registry=registry)
+        self.overridden = Counter(
+            "weldgate_overridden",
+            "Checks that failed and were let pass by an override.",
+            ["code", "division"],
+            registry=registry,
+        )
+        self.overrides = Gauge("weldgate_overrides_active", "Overrides in force.", registry=registry)
         self.usage = Counter(
             "weldgate_usage_seconds", "Machine time reported.", ["what", "division"], registry=registry
         )
@@ -80,7 +102,12 @@ class Metrics:
             events.Repeated: lambda event: self.repeats.labels(event.kind).inc(),
             events.Reported: lambda event: self.events.labels(event.kind).inc(),
             events.Rejected: lambda event: self.rejected.labels(event.kind).inc(),
-            events.SessionEnded: lambda _: self.ended.inc(),
+            events.SessionEnded: lambda event: self.ended.labels(event.reason).inc(),
+            events.Renewed: lambda _: self.renewals.inc(),
+            events.Locking: lambda event: self.locks.labels(event.reason, str(event.again).lower()).inc(),
+            events.EvidenceLost: lambda event: self.lost.inc(event.events or 1),
+            events.JudgedAfterwards: lambda event: self.offline.labels(event.decision.outcome).inc(),
+            events.StrayRelay: lambda _: self.strays.inc(),
             events.UsageFolded: self._usage_folded,
             events.Trouble: lambda event: self.errors.labels(event.where).inc(),
             events.RegistryLoaded: self._registry_loaded,
@@ -98,6 +125,8 @@ class Metrics:
             self.reasons.labels(code, division).inc()
         for code in event.decision.warnings:
             self.warnings.labels(code, division).inc()
+        for code in event.decision.overridden:
+            self.overridden.labels(code, division).inc()
 
     def _answered(self, event: events.Answered) -> None:
         for seconds in event.seconds:

@@ -2,9 +2,11 @@
 
 import gc
 
+from msgspec import Struct, field
 from sqlalchemy import Engine
 
-from gateway.core.model import Certificate, Employment, Enterprise, Machine, Millis, Operator
+from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Millis, Operator
+from gateway.registry.controls import Controls
 from gateway.store.readers import Known, rows_since
 from gateway.store.registry import current_state
 
@@ -20,6 +22,15 @@ class Delta:
     @property
     def rows(self) -> int:
         return sum(len(rows) for _, rows in self.batches)
+
+
+class Changed(Struct):
+    """Whom a delta concerns."""
+
+    operators: set[str] = field(default_factory=set)
+    enterprises: set[str] = field(default_factory=set)
+    machines: set[str] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
 
 
 def read_delta(engine: Engine, since: int) -> Delta:
@@ -43,6 +54,7 @@ class Snapshot:
         self.operators: dict[str, Operator] = {}
         self.certificates: dict[str, tuple[Certificate, ...]] = {}
         self.employments: dict[str, tuple[Employment, ...]] = {}
+        self.controls = Controls()
         self._holders: dict[str, str] = {}
 
     def knows_operator(self, operator_id: str) -> bool:
@@ -56,30 +68,40 @@ class Snapshot:
         """Seconds since a source last confirmed the registries; None before the first import."""
         return max(0, now - self.confirmed_at) // 1000 if self.version else None
 
-    def apply(self, delta: Delta) -> None:
+    def apply(self, delta: Delta) -> Changed:
         """Take over what has changed. The collector leaves loaded rows alone: scanning them stops everything."""
+        changed = Changed()
         if delta.version is None:
-            return
+            return changed
         for table, rows in delta.batches:
             for row in rows:
-                self._take(table, row)
+                self._take(table, row, changed)
         self.version, self.confirmed_at = delta.version, delta.confirmed_at
         if delta.batches:
             gc.collect()
             gc.freeze()
+        return changed
 
-    def _take(self, table: str, row: Known) -> None:
+    def _take(self, table: str, row: Known, changed: Changed) -> None:
         match row:
             case Machine():
                 self.machines[row.machine_id] = row
+                changed.machines.add(row.machine_id)
             case Enterprise():
                 self.enterprises[row.uscc] = row
+                changed.enterprises.add(row.uscc)
             case Operator():
                 self.operators[row.operator_id] = row
+                changed.operators.add(row.operator_id)
+            case Control():
+                self.controls.take(row)
+                changed.machines |= {row.machine_id} if row.machine_id else set()
+                changed.sessions |= {row.session_id} if row.session_id else set()
             case (operator_id, Employment() as employment):
                 self._employ(operator_id, employment)
+                changed.operators.add(operator_id)
             case (_, operator_id, Certificate() as certificate):
-                self._certify(operator_id, certificate)
+                changed.operators |= self._certify(operator_id, certificate)
             case _:
                 raise TypeError(f"{table}: {type(row).__name__} is no registry row")
 
@@ -91,8 +113,8 @@ class Snapshot:
         ]
         self.employments[operator_id] = (*others, employment)
 
-    def _certify(self, operator_id: str, certificate: Certificate) -> None:
-        """Put the certificate to its holder, and take it from whoever held it before."""
+    def _certify(self, operator_id: str, certificate: Certificate) -> set[str]:
+        """Put the certificate to its holder, and take it from whoever held it before. Returns whom that concerns."""
         before = self._holders.get(certificate.ref)
         if before is not None:
             left = tuple(held for held in self.certificates[before] if held.ref != certificate.ref)
@@ -102,3 +124,4 @@ class Snapshot:
                 del self.certificates[before]
         self._holders[certificate.ref] = operator_id
         self.certificates[operator_id] = (*self.certificates.get(operator_id, ()), certificate)
+        return {operator_id, before or operator_id}

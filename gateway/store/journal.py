@@ -1,39 +1,95 @@
-"""What one commit writes: ledger records with the sessions, usage and chip states that changed with them."""
+"""What one commit writes: ledger records and whatever changed with them; and the commands that follow from it."""
 
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, Dialect, Executable, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Executable,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.core.model import Millis
-from gateway.store.ledger import Draft, Head, Ledger, forget_latest
+from gateway.store.ledger import Draft, Head, Ledger, forget_latest, read_head
 from gateway.store.prepared import Prepared, Row, transaction
-from gateway.store.tables import ChipRow, PolicyRow, SessionRow, UsageRow, metadata
+from gateway.store.tables import (
+    ChipRow,
+    EventSeqRow,
+    LostEvidenceRow,
+    OfflineListRow,
+    PolicyRow,
+    SessionRow,
+    UsageRow,
+    UsedCodeRow,
+    metadata,
+)
+from gateway.wire.answer import Order, sign_order
 from gateway.wire.tokens import Signer
 
 _sessions = metadata.tables[SessionRow.__tablename__]
 _usage = metadata.tables[UsageRow.__tablename__]
 _chips = metadata.tables[ChipRow.__tablename__]
 _policies = metadata.tables[PolicyRow.__tablename__]
+_codes = metadata.tables[UsedCodeRow.__tablename__]
+_seqs = metadata.tables[EventSeqRow.__tablename__]
+_lost = metadata.tables[LostEvidenceRow.__tablename__]
+_lists = metadata.tables[OfflineListRow.__tablename__]
 _UPSERTING: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Batch(Struct, array_like=True):
-    """One transaction's worth; rows hold the values of the columns named below, in that order."""
+    """One transaction's worth; rows hold the values of the columns named below, in that order.
+
+    ``orders`` are signed once the rest is durable.
+    """
 
     drafts: list[Draft] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
     opened: list[Row] = field(default_factory=list)
     usage: list[Row] = field(default_factory=list)
     chips: list[Row] = field(default_factory=list)
+    codes: list[Row] = field(default_factory=list)
+    seqs: list[Row] = field(default_factory=list)
+    lost: list[Row] = field(default_factory=list)
+    lists: list[Row] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
 
-SESSION_COLUMNS = tuple(column.name for column in _sessions.columns)
-CHANGED_COLUMNS = ("session", "unlocked_at", "ended_at", "end_reason")
-USAGE_COLUMNS = tuple(column.name for column in _usage.columns)
-CHIP_COLUMNS = tuple(column.name for column in _chips.columns)
+def _names(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns)
+
+
+SESSION_COLUMNS = _names(_sessions)
+_NEVER_CHANGE = ("session_id", "machine_id", "operator_id", "request_id", "division", "granted_at", "offline")
+CHANGED_COLUMNS = ("session", *(name for name in SESSION_COLUMNS if name not in _NEVER_CHANGE))
+USAGE_COLUMNS = _names(_usage)
+CHIP_COLUMNS = _names(_chips)
+CODE_COLUMNS = _names(_codes)
+CODES_KEPT_STEPS = 20
+"""Used codes are forgotten after ten minutes: they have long expired by then."""
+
+
+class Book(Struct, frozen=True):
+    """Everything that memory takes over from the database."""
+
+    sessions: list[Row]
+    chips: list[Row]
+    codes: list[Row]
+    seqs: dict[str, int]
+    lists: list[Row]
+    recent: list[Row]
+    latest: Millis
 
 
 class Journal:
@@ -41,29 +97,40 @@ class Journal:
 
     def __init__(self, dialect: Dialect, signer: Signer) -> None:
         self._ledger = Ledger(dialect, signer)
+        self._signer = signer
         self._open_session = Prepared(insert(_sessions), dialect, SESSION_COLUMNS)
         self._change_session = Prepared(_change_session(), dialect, CHANGED_COLUMNS)
-        self._usage = Prepared(_upsert_usage(dialect), dialect, USAGE_COLUMNS)
+        self._usage = Prepared(_upsert_newer(dialect, _usage), dialect, USAGE_COLUMNS)
         self._chips = Prepared(_upsert_chip(dialect), dialect, CHIP_COLUMNS)
+        self._codes = Prepared(insert(_codes), dialect, CODE_COLUMNS)
+        self._forget_codes = Prepared(delete(_codes).where(_codes.c.step < bindparam("step")), dialect, ("step",))
+        self._seqs = Prepared(_upsert_newer(dialect, _seqs), dialect, _names(_seqs))
+        self._lost = Prepared(insert(_lost), dialect, _names(_lost))
+        self._lists = Prepared(insert(_lists), dialect, _names(_lists))
 
-    def commit(self, connection: Connection, batch: Batch) -> tuple[Head, list[bytes | None]]:
-        """Write the whole batch in one transaction; on any error nothing of it is written.
+    def commit(self, connection: Connection, batch: Batch) -> tuple[Head, list[bytes | None], list[bytes]]:
+        """Write the whole batch in one transaction; on any error nothing of it is written. Then sign its orders.
 
         INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
-        indexes decide who gets the machine. Raises the driver's IntegrityError where a message is on record already
-        or a session is open already.
+        indexes decide who gets the machine and who used a code. Raises the driver's IntegrityError where a message is
+        on record already, a session is open already, or a code was used before.
         """
         with transaction(connection) as cursor:
-            result = self._ledger.append(cursor, batch.drafts)
+            head, replies = self._ledger.append(cursor, batch.drafts)
             for statement, rows in (
                 (self._change_session, batch.changed),  # first: a replaced session makes room for the new one
                 (self._open_session, batch.opened),
                 (self._usage, batch.usage),
                 (self._chips, batch.chips),
+                (self._codes, batch.codes),
+                (self._forget_codes, [(code[0] - CODES_KEPT_STEPS,) for code in batch.codes[:1]]),
+                (self._seqs, batch.seqs),
+                (self._lost, batch.lost),
+                (self._lists, batch.lists),
             ):
                 if rows:
                     statement.run(cursor, rows)
-        return result
+        return head, replies, [sign_order(order, self._signer) for order in batch.orders]
 
     def accept_clock(self, connection: Connection, record: Draft) -> None:
         """Put on record that the clock is right although the ledger holds later records, and go on from there."""
@@ -76,15 +143,15 @@ def _change_session() -> Update:
     return (
         update(_sessions)
         .where(_sessions.c.session_id == bindparam("session"))
-        .values({name: bindparam(name) for name in ("unlocked_at", "ended_at", "end_reason")})
+        .values({name: bindparam(name) for name in CHANGED_COLUMNS[1:]})
     )
 
 
-def _upsert_usage(dialect: Dialect) -> Executable:
-    """The report with the highest number wins, whenever it comes."""
-    statement = _UPSERTING[dialect.name](_usage)
-    newer = statement.excluded.seq > _usage.c.seq
-    return _updating(statement, _usage, {name: statement.excluded[name] for name in USAGE_COLUMNS}, newer)
+def _upsert_newer(dialect: Dialect, table: Table) -> Executable:
+    """The row with the highest ``seq`` wins, whenever it comes."""
+    statement = _UPSERTING[dialect.name](table)
+    newer = statement.excluded.seq > table.c.seq
+    return _updating(statement, table, {name: statement.excluded[name] for name in _names(table)}, newer)
 
 
 def _upsert_chip(dialect: Dialect) -> Executable:
@@ -108,18 +175,44 @@ def probe(connection: Connection) -> None:
         connection.execute(update(_policies).values(at=_policies.c.at).where(_policies.c.hash == ""))
 
 
-def open_sessions(connection: Connection) -> list[Row]:
-    """Every session that has not ended, in the order of ``SESSION_COLUMNS``."""
+def read_book(connection: Connection, *, whole: bool, recent_since: Millis | None) -> Book:
+    """What memory takes over: always what the gate changes itself; ``whole`` also what it learned from chips.
+
+    ``recent_since``: who was let in at which machine since then, for the offline lists; None without them.
+    """
+
+    def rows(query: Select[Any]) -> list[Row]:
+        return [tuple(row) for row in connection.execute(query)]
+
     with connection.begin():
-        rows = connection.execute(select(_sessions).where(_sessions.c.ended_at.is_(None)))
-        return [tuple(row) for row in rows]
+        head = read_head(connection)
+        return Book(
+            sessions=rows(select(_sessions).where(_sessions.c.ended_at.is_(None))),
+            chips=rows(select(_chips)) if whole else [],
+            codes=rows(select(_codes)),
+            seqs=dict(rows(select(_seqs))),
+            lists=rows(_latest_lists()) if whole else [],
+            recent=rows(_recent(recent_since)) if recent_since is not None else [],
+            latest=head.latest_at if head else 0,
+        )
 
 
-def chip_serials(connection: Connection) -> dict[str, str]:
-    """The chip that each machine last reported."""
-    with connection.begin():
-        rows = connection.execute(select(_chips.c.machine_id, _chips.c.chip).where(_chips.c.chip.is_not(None)))
-        return dict(tuple(row) for row in rows)
+def _latest_lists() -> Select[Any]:
+    latest = select(_lists.c.machine_id, func.max(_lists.c.list_version).label("newest")).group_by(_lists.c.machine_id)
+    newest = latest.subquery()
+    same = (_lists.c.machine_id == newest.c.machine_id) & (_lists.c.list_version == newest.c.newest)
+    return select(_lists).join(newest, same)
+
+
+def _recent(since: Millis) -> Select[Any]:
+    """(machine_id, operator_id, when last let in), the latest last."""
+    last = func.max(_sessions.c.granted_at)
+    return (
+        select(_sessions.c.machine_id, _sessions.c.operator_id, last)
+        .where(_sessions.c.granted_at >= since, _sessions.c.operator_id.is_not(None))
+        .group_by(_sessions.c.machine_id, _sessions.c.operator_id)
+        .order_by(last)
+    )
 
 
 def keep_policy(connection: Connection, digest: str, document: bytes, now: Millis) -> None:

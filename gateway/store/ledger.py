@@ -113,6 +113,21 @@ class Ledger:
         return head, replies
 
 
+def append_to(connection: Connection, draft: Draft) -> Head:
+    """Chain one record without an answer to the end of the ledger, inside the caller's transaction.
+
+    For processes beside the scribe: whoever holds the database's write lock may append.
+    """
+    row = connection.execute(select(_head.c.seq, _head.c.hash, _head.c.latest_at).with_for_update()).first()
+    before = Head(*row) if row else Head()
+    (values,) = _chained(before, [(draft, None)])
+    connection.execute(insert(_ledger).values(dict(zip(Stored.__struct_fields__, values, strict=True))))
+    head = Head(values[0], values[-1], max(before.latest_at, draft.at))
+    moved = {"seq": head.seq, "hash": head.hash, "latest_at": head.latest_at}
+    connection.execute(update(_head).values(**moved) if row else insert(_head).values(id=1, **moved))
+    return head
+
+
 def _chained(head: Head, drafts: Iterable[tuple[Draft, bytes | None]]) -> Iterator[Row]:
     """Rows in the order of ``Stored``."""
     seq, digest = head.seq, head.hash

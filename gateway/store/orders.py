@@ -4,9 +4,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.model import Millis
-from gateway.store.journal import Batch
+from gateway.store.journal import Batch, Book
 from gateway.store.ledger import Draft, Head, Key
-from gateway.store.prepared import Row
 
 LENGTH_BYTES = 4
 
@@ -21,7 +20,10 @@ class Recall(Struct, frozen=True, tag=True, array_like=True):
     """Read back what is on record: after a failure memory may be ahead of the database or behind it."""
 
     keys: list[Key]
-    with_chips: bool = True
+    whole: bool = True
+    """Also what the gate learned from chips, and not only what it changes itself."""
+    recent_since: Millis | None = None
+    """Who was let in since then, for the offline lists; None without them."""
     accept_clock: Draft | None = None
     """Records that the clock is right although the ledger holds later records."""
 
@@ -31,19 +33,18 @@ class Probe(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Committed(Struct, frozen=True, tag=True, array_like=True):
-    """The batch is durable; ``replies`` belong to its drafts."""
+    """The batch is durable; ``replies`` belong to its drafts, ``commands`` to its orders."""
 
     head: Head
     replies: list[bytes | None]
+    commands: list[bytes] = []
 
 
 class Recalled(Struct, frozen=True, tag=True, array_like=True):
-    """``answers`` holds the reply (None for an event) of each key on record; ``latest`` is the latest record's time."""
+    """``answers`` holds the reply (None for an event) of each key on record."""
 
     answers: list[tuple[Key, bytes | None]]
-    sessions: list[Row]
-    chips: dict[str, str]
-    latest: Millis
+    book: Book
 
 
 class Writable(Struct, frozen=True, tag=True, array_like=True):

@@ -7,14 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from gateway.core.model import Certificate, Employment, Enterprise, Machine, Operator
+from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Operator
+from gateway.store.controls import CONTROL_COLUMNS, CONTROLS, control_of
 from gateway.store.entries import UNKNOWN_DAY
-from gateway.store.forms import FORMS
+from gateway.store.tables import metadata
 
 READ_AT_ONCE = 5000
 """Rows in one batch: a few megabytes."""
 
-Known = Enterprise | Operator | Machine | tuple[str, str, Certificate] | tuple[str, Employment]
+Known = Enterprise | Operator | Machine | Control | tuple[str, str, Certificate] | tuple[str, Employment]
 """A certificate comes as (number index, operator_id, certificate): number index and item are its key, by which one
 that has moved to another person is found. An employment comes as (operator_id, employment); its key is operator_id,
 uscc and since."""
@@ -44,8 +45,8 @@ def rows_since(connection: Connection, version: int) -> Iterator[tuple[str, list
     """
     texts, days = _Texts(), _Days()
     for name, (columns, build) in _READERS.items():
-        table = FORMS[name].table
-        query = sa.select(*(_bare(table.c[column]) for column in columns))
+        table = metadata.tables[name]
+        query = sa.select(*(_bare(table.c[column]) for column in columns)).order_by(*_IN_ORDER.get(name, ()))
         if version:
             query = query.where(table.c.version > version)
         result = connection.execute(query, execution_options={"stream_results": True})
@@ -100,6 +101,12 @@ def _machine(row: Any, texts: _Texts, _: _Days) -> Machine:
     return Machine(machine_id, chip, texts[uscc], texts[process], texts[division], texts[status])
 
 
+def _control(row: Any, _: _Texts, __: _Days) -> Control:
+    return control_of(row)
+
+
+_IN_ORDER = {CONTROLS.name: (CONTROLS.c.version, CONTROLS.c.at)}
+"""Tables whose rows tell what happened, one after the other."""
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]]] = {
     "enterprises": (("uscc", "division", "status"), _enterprise),
     "operators": (("operator_id", "born_on", "status"), _operator),
@@ -120,4 +127,5 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]
     ),
     "employments": (("operator_id", "uscc", "since", "until"), _employment),
     "machines": (("machine_id", "chip", "uscc", "process", "division", "status"), _machine),
+    "controls": (CONTROL_COLUMNS, _control),
 }

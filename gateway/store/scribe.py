@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
-from gateway.store.journal import Batch, Journal, chip_serials, open_sessions, probe
-from gateway.store.ledger import on_record, read_head, reply_in
+from gateway.store.journal import Batch, Journal, probe, read_book
+from gateway.store.ledger import on_record, reply_in
 from gateway.wire.tokens import Signer
 
 IN_DOUBT = "an earlier batch failed; read back first"
@@ -73,10 +73,7 @@ class Scribe:
         if order.accept_clock is not None:
             self._journal.accept_clock(connection, order.accept_clock)
         answers = [(key, reply_in(record)) for key, record in on_record(connection, order.keys).items()]
-        chips = chip_serials(connection) if order.with_chips else {}
-        with connection.begin():
-            head = read_head(connection)
-        recalled = orders.Recalled(answers, open_sessions(connection), chips, head.latest_at if head else 0)
+        recalled = orders.Recalled(answers, read_book(connection, whole=order.whole, recent_since=order.recent_since))
         self._in_doubt = False
         return recalled
 

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -20,6 +21,7 @@ from sqlmodel import Field, SQLModel
 
 from gateway.core.model import (
     CertificateStatus,
+    ControlAct,
     EnterpriseStatus,
     MachineStatus,
     OperatorStatus,
@@ -42,7 +44,8 @@ _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 _BY_KEY = {"sqlite_with_rowid": False}
 """The same for keys of text: rows lie in the order of the key, which saves an index and a page in each commit."""
 
-RecordKind = Literal["decision", "event", "session_end", "rejected", "gateway"]
+RecordKind = Literal["decision", "event", "session_end", "command", "control", "rejected", "gateway"]
+"""Not a CHECK of the ledger: on SQLite a new kind would then cost a copy of all of it."""
 
 
 def _one_of(column: str, values: object) -> CheckConstraint:
@@ -60,7 +63,6 @@ class LedgerRow(SQLModel, table=True):
     __tablename__ = "ledger"
     __table_args__ = (
         UniqueConstraint("machine_id", "kind", "message_id"),
-        _one_of("kind", RecordKind),
         _one_of("outcome", Outcome),
     )
     seq: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
@@ -99,7 +101,11 @@ class PolicyRow(SQLModel, table=True):
 
 class SessionRow(SQLModel, table=True):
     """One unlocked period. INVARIANT: the two partial unique indexes allow one open session per machine and one
-    per operator, whatever number of processes write."""
+    per operator, whatever number of processes write.
+
+    ``lease_until`` is the latest end of the last lease sent, ``open_until`` when the relay is open whatever the chip
+    reports; ``n`` numbers its commands. A session drains from ``drained_at`` on, by the command ``lock_id``.
+    """
 
     __tablename__ = "sessions"
     __table_args__ = (
@@ -118,6 +124,7 @@ class SessionRow(SQLModel, table=True):
             postgresql_where=text("ended_at IS NULL"),
         ),
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+        CheckConstraint("(drained_at IS NULL) = (drain_reason IS NULL)", name="drained"),
         _BY_KEY,
     )
     session_id: str = Field(primary_key=True, max_length=64)
@@ -130,6 +137,59 @@ class SessionRow(SQLModel, table=True):
     open_until: int = Field(sa_column=Column(BigInteger, nullable=False))
     ended_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     end_reason: str | None = Field(default=None, max_length=64)
+    has_clock: bool = Field(sa_column=Column(Boolean, nullable=False))
+    offline: bool = Field(sa_column=Column(Boolean, nullable=False))
+    lease_s: int = Field(sa_column=Column(Integer, nullable=False))
+    leased_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    lease_until: int = Field(sa_column=Column(BigInteger, nullable=False))
+    n: int = Field(sa_column=Column(Integer, nullable=False))
+    drained_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    drain_reason: str | None = Field(default=None, max_length=32)
+    lock_id: str | None = Field(default=None, max_length=64)
+    lock_now: bool | None = None
+
+
+class UsedCodeRow(SQLModel, table=True):
+    """Rolling codes that were shown. INVARIANT: the key lets each be used once, whatever number of processes write."""
+
+    __tablename__ = "used_codes"
+    __table_args__ = _BY_KEY
+    step: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    operator_id: str = Field(primary_key=True, max_length=256)
+
+
+class EventSeqRow(SQLModel, table=True):
+    """The highest event number of each chip."""
+
+    __tablename__ = "event_seqs"
+    __table_args__ = _BY_KEY
+    machine_id: str = Field(primary_key=True, max_length=32)
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class LostEvidenceRow(SQLModel, table=True):
+    """A gap in a chip's event numbers: ``first`` to ``last`` were never received. ``last`` is None where the numbers
+    began anew, so that nobody knows how many are lost."""
+
+    __tablename__ = "lost_evidence"
+    __table_args__ = _BY_KEY
+    machine_id: str = Field(primary_key=True, max_length=32)
+    noticed_at: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    first: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    last: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class OfflineListRow(SQLModel, table=True):
+    """Who could unlock a machine while it had no connection, by version: ``entries`` is a JSON list of
+    ``[operator_id, until in seconds]``."""
+
+    __tablename__ = "offline_lists"
+    __table_args__ = _BY_KEY
+    machine_id: str = Field(primary_key=True, max_length=32)
+    list_version: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    offline_for_s: int = Field(sa_column=Column(Integer, nullable=False))
+    entries: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class UsageRow(SQLModel, table=True):
@@ -154,7 +214,7 @@ class UsageRow(SQLModel, table=True):
 
 
 class ChipRow(SQLModel, table=True):
-    """What each chip last reported of itself."""
+    """What each chip last reported of itself; ``at`` by its own clock."""
 
     __tablename__ = "chips"
     __table_args__ = _BY_KEY
@@ -165,6 +225,7 @@ class ChipRow(SQLModel, table=True):
     firmware: str | None = Field(default=None, max_length=64)
     relay: str | None = Field(default=None, max_length=6)
     challenge: str | None = Field(default=None, max_length=128)
+    at: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 
 # --- registries -------------------------------------------------------------------------------------------------
@@ -267,3 +328,24 @@ class MachineRow(SQLModel, table=True):
     location: str | None = Field(default=None, max_length=256)
     status: str = Field(max_length=16)
     version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
+class ControlRow(SQLModel, table=True):
+    """What an authorised person ordered (``gateway.core.model.Control``); ``codes`` is a JSON list."""
+
+    __tablename__ = "controls"
+    __table_args__ = (_one_of("act", ControlAct),)
+    control_id: str = Field(primary_key=True, max_length=64)
+    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    act: str = Field(max_length=32)
+    by: str = Field(max_length=128)
+    reason: str = Field(max_length=512)
+    machine_id: str | None = Field(default=None, max_length=32, index=True)
+    operator_id: str | None = Field(default=None, max_length=256)
+    session_id: str | None = Field(default=None, max_length=64)
+    override_id: str | None = Field(default=None, max_length=64, index=True)
+    level: str | None = Field(default=None, max_length=16)
+    codes: str = Field(default="[]", max_length=1024)
+    until: int | None = Field(default=None, sa_column=Column(BigInteger))
+    minutes: int | None = None

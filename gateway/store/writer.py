@@ -8,7 +8,6 @@ from typing import cast
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store import orders
 from gateway.store.journal import Batch
-from gateway.store.ledger import Draft, Key
 
 
 class Conflict(Exception):
@@ -43,11 +42,9 @@ class Writer(asyncio.Protocol):
         """Ask for the batch to be made durable; nothing of it is written unless the result is Committed."""
         return self._send(orders.Commit(batch))
 
-    async def recall(
-        self, keys: list[Key], *, with_chips: bool = True, accept_clock: Draft | None = None
-    ) -> orders.Recalled:
+    async def recall(self, order: orders.Recall) -> orders.Recalled:
         """What is on record. Raises DatabaseUnavailable."""
-        result = checked(await self._send(orders.Recall(keys, with_chips, accept_clock)))
+        result = checked(await self._send(order))
         assert isinstance(result, orders.Recalled)
         return result
 

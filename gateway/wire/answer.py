@@ -1,11 +1,11 @@
-"""The answer to a request, from what was decided to the exact bytes."""
+"""The answer to a request and the order to a chip, from what was decided to the exact bytes."""
 
 from msgspec import Struct
 
 from gateway.core.model import Millis
 from gateway.wire.codec import encode, wire_reasons
-from gateway.wire.messages import DecisionMessage
-from gateway.wire.tokens import Grant, Signer
+from gateway.wire.messages import CommandMessage, DecisionMessage
+from gateway.wire.tokens import Command, Grant, Signer
 
 
 class Answer(Struct, frozen=True, gc=False, array_like=True):
@@ -30,3 +30,19 @@ def finish(answer: Answer, signer: Signer) -> bytes:
             session_id=grant.sid if grant else None,
         )
     )
+
+
+class Order(Struct, frozen=True, gc=False, array_like=True):
+    """A command on its way to be signed: its id and its claims as JSON."""
+
+    command_id: str
+    claims: bytes
+
+
+def order(command: Command) -> Order:
+    return Order(command.jti, encode(command))
+
+
+def sign_order(order: Order, signer: Signer) -> bytes:
+    """The bytes of the command's message."""
+    return encode(CommandMessage(signer.sign_bytes(order.claims), order.command_id))

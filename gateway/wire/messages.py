@@ -71,7 +71,6 @@ AlertKind = Literal[
     "offline_refused",
     "lock_overdue",
     "relay_closed_without_session",
-    "override",
 ]
 
 

@@ -97,7 +97,11 @@ class Signer:
 
     def sign(self, claims: Struct | Mapping[str, object]) -> str:
         """A compact token over the claims."""
-        signing_input = self._prefix + _b64(msgspec.json.encode(claims))
+        return self.sign_bytes(msgspec.json.encode(claims))
+
+    def sign_bytes(self, claims: bytes) -> str:
+        """A compact token over claims that are JSON already."""
+        signing_input = self._prefix + _b64(claims)
         r, s = decode_dss_signature(self._sign(signing_input, _ECDSA))
         signature = r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
         return (signing_input + b"." + _b64(signature)).decode("ascii")

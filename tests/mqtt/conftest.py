@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.mqtt.link import Link
-from gateway.mqtt.url import parse_broker_url
+from gateway.mqtt.url import Tls, parse_broker_url
 from gateway.wire.inbound import Inbound, Outbound
 
 WITHIN_S = 15.0
@@ -30,7 +30,7 @@ class Gate:
             self._take,
             self._hear,
             lambda: None,
-            str(ca) if ca else None,
+            Tls(ca_file=str(ca) if ca else None),
         )
 
     def _take(self, inbound: Inbound) -> None:

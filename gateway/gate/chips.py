@@ -1,0 +1,103 @@
+"""What is known of each chip: what its status said last, the numbers of its events, which codes were shown to it."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from gateway.core.credential import STEPS_OFF, Code, genuine, step_at
+from gateway.core.model import CodeUse, Millis, Status
+from gateway.store.journal import CODES_KEPT_STEPS
+from gateway.store.prepared import Row
+
+CHALLENGES_REMEMBERED = 8
+"""A status may come twice, and late: a challenge that was seen before is no news."""
+
+
+class Chip(Struct):
+    """One chip. ``challenge`` is its present one as far as is known, ``clock`` whether its status told the time."""
+
+    serial: str | None = None
+    online: bool = True
+    challenge: str | None = None
+    clock: bool = False
+    before: list[str] = field(default_factory=list)
+
+    def takes(self, status: Status) -> bool:
+        """Take over what a status says; True if its challenge is a new one."""
+        self.online = status.online
+        if status.chip is not None:
+            self.serial = status.chip
+        if status.challenge is None:
+            return False
+        self.clock = status.at is not None
+        fresh = status.challenge != self.challenge and status.challenge not in self.before
+        if fresh:
+            if self.challenge is not None:
+                self.before = [*self.before, self.challenge][-CHALLENGES_REMEMBERED:]
+            self.challenge = status.challenge
+        return fresh
+
+
+class Chips:
+    """All chips by machine. A machine whose chip never spoke is online as far as anybody knows."""
+
+    def __init__(self) -> None:
+        self._chips: dict[str, Chip] = {}
+        self._seqs: dict[str, int] = {}
+
+    def __getitem__(self, machine_id: str) -> Chip:
+        return self._chips.get(machine_id) or Chip()
+
+    def take(self, machine_id: str, status: Status) -> bool:
+        return self._chips.setdefault(machine_id, Chip()).takes(status)
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Rows of the chips table."""
+        for machine_id, _, online, serial, _, _, challenge, at in rows:
+            self._chips[machine_id] = Chip(serial, online, challenge, at is not None)
+
+    def load_seqs(self, seqs: dict[str, int]) -> None:
+        self._seqs = seqs
+
+    def count(self, machine_id: str, seq: int, *, boot: bool) -> tuple[int, int | None] | None:
+        """Note an event's number. What is missing before it, if any: (first, last), ``last`` None where the numbers
+        began anew and nobody can say how many are lost."""
+        last = self._seqs.get(machine_id)
+        if last is None or seq == last + 1:
+            self._seqs[machine_id] = seq
+        elif seq > last:
+            self._seqs[machine_id] = seq
+            return last + 1, seq - 1
+        elif boot:
+            self._seqs[machine_id] = seq
+            return last + 1, None
+        return None
+
+
+class Codes:
+    """The keys of rolling codes, and which codes were shown."""
+
+    def __init__(self, keys: Iterable[bytes] = ()) -> None:
+        self._keys = tuple(keys)
+        self._used: set[tuple[int, str]] = set()
+        self._fresh: list[Row] = []
+
+    def load(self, rows: Iterable[Row]) -> None:
+        self._used = {(step, operator_id) for step, operator_id in rows}
+        self._fresh.clear()
+
+    def show(self, code: Code, now: Millis) -> CodeUse | None:
+        """What the code proves now, None if it is not genuine. It is used up by that, whatever is decided."""
+        if not genuine(code, self._keys):
+            return None
+        step, shown = step_at(now), (code.step, code.operator_id)
+        use = CodeUse(code.step, code.step - step, shown in self._used)
+        if not use.used and abs(use.steps_off) <= STEPS_OFF:
+            self._used = {old for old in self._used if old[0] > step - CODES_KEPT_STEPS} | {shown}
+            self._fresh.append(shown)
+        return use
+
+    def take_fresh(self) -> list[Row]:
+        """Rows to insert for what was shown since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh

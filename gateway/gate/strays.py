@@ -1,0 +1,56 @@
+"""A relay that is closed without a session: after a restore from an old backup, an override, or a fault of the lock."""
+
+from gateway.core.model import Millis, Usage
+from gateway.gate.alerts import alert
+from gateway.gate.entry import CommandBody, Entry
+from gateway.gate.leases import new_id
+from gateway.gate.state import GateState
+from gateway.observe.events import StrayRelay
+from gateway.store.ledger import Draft
+from gateway.wire.codec import encode
+from gateway.wire.tokens import Command
+
+OLD_MS = 60_000
+"""Usage that a chip dates further back was kept while it was offline, and shows what is over."""
+AGAIN_MS = 30_000
+
+
+def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
+    """Whether the report shows a relay that is closed at present. Without a trustworthy clock it may."""
+    kept = clock and usage.at is not None and now - usage.at > OLD_MS
+    return usage.relay == "closed" and not usage.final and not kept
+
+
+def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) -> Entry:
+    """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody."""
+    now, session_id = state.wall_ms(), usage.session_id
+    known = state.sessions.chip_knows_end(session_id)
+    if known or not is_live(usage, now) or now - state.strays.get(machine_id, 0) < AGAIN_MS:
+        return entry
+    state.strays[machine_id] = now
+    command = lock_unknown(state, machine_id, session_id, now)
+    body = CommandBody(command, "no_session")
+    entry.draft = Draft("command", now, encode(body), machine_id, command.jti)
+    entry.command = command
+    entry.feed = alert(state, "relay_closed_without_session", machine_id, session_id)
+    entry.observed += (StrayRelay(machine_id, session_id),)
+    return entry
+
+
+def lock_unknown(state: GateState, machine_id: str, session_id: str, now: Millis) -> Command:
+    """A lock for a session that is over in our books, or was never in them.
+
+    Nobody knows how far the session's commands were numbered: seconds since 1970 are more than any of them.
+    """
+    return Command(
+        aud=machine_id,
+        cmd="lock",
+        exp=now // 1000 + state.rulebook.policy.lease.lease_s,
+        iat=now // 1000,
+        jti=new_id(),
+        n=now // 1000,
+        sid=session_id,
+        reason="no_session",
+        when="between_arcs",
+        deadline_s=state.rulebook.policy.lease.drain_deadline_s,
+    )

@@ -1,0 +1,105 @@
+"""A requirement as a named case, and what came of it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+Kind = Literal["must", "should"]
+State = Literal["passed", "failed", "not run"]
+StandT = TypeVar("StandT")
+
+
+class Failed(Exception):
+    """The requirement does not hold: what was expected, what was seen."""
+
+    def __init__(self, expected: str, seen: str) -> None:
+        super().__init__(f"expected {expected}; seen {seen}")
+        self.expected = expected
+        self.seen = seen
+
+
+class NotRun(Exception):
+    """The case could not take place; the message says what to pass or to do. ``declared``: left out on request."""
+
+    def __init__(self, remedy: str, *, declared: bool = False) -> None:
+        super().__init__(remedy)
+        self.declared = declared
+
+
+def expect(holds: bool, expected: str, seen: object) -> None:
+    """Raise Failed unless it holds."""
+    if not holds:
+        raise Failed(expected, str(seen))
+
+
+class About(Struct, frozen=True):
+    """``clause`` is where the requirement is written; ``takes_s`` is how long the case waits, in a device's seconds.
+
+    ``needs`` are capabilities that a device or gateway may lack.
+    """
+
+    id: str
+    title: str
+    title_zh: str
+    clause: str
+    kind: Kind = "must"
+    takes_s: float = 0
+    needs: tuple[str, ...] = ()
+
+
+class Case(Struct, Generic[StandT], frozen=True):
+    about: About
+    run: Callable[[StandT], Awaitable[None]]
+
+
+class Result(Struct, frozen=True):
+    """``log`` is the end of the packet log of a case that failed."""
+
+    about: About
+    state: State
+    expected: str = ""
+    seen: str = ""
+    log: tuple[str, ...] = ()
+    took_s: float = 0.0
+    declared: bool = False
+
+
+class Kit(Generic[StandT]):
+    """The cases of one end, in the order in which they run."""
+
+    def __init__(self) -> None:
+        self.cases: list[Case[StandT]] = []
+
+    def case(
+        self,
+        case_id: str,
+        title: str,
+        title_zh: str,
+        clause: str,
+        *,
+        kind: Kind = "must",
+        takes_s: float = 0,
+        needs: tuple[str, ...] = (),
+    ) -> Callable[[Callable[[StandT], Awaitable[None]]], Callable[[StandT], Awaitable[None]]]:
+        """Decorator: the function below is the case."""
+        about = About(case_id, title, title_zh, clause, kind, takes_s, needs)
+
+        def add(run: Callable[[StandT], Awaitable[None]]) -> Callable[[StandT], Awaitable[None]]:
+            if any(known.about.id == case_id for known in self.cases):
+                raise ValueError(f"{case_id} is there twice")
+            self.cases.append(Case(about, run))
+            return run
+
+        return add
+
+    def chosen(self, only: tuple[str, ...]) -> list[Case[StandT]]:
+        """Every case, or those whose id begins with one of ``only``."""
+        return [case for case in self.cases if not only or case.about.id.startswith(only)]
+
+
+def counts_against(result: Result, *, allow_not_run: bool) -> bool:
+    """Whether a result keeps the verdict from being "conforms": advice (``should``) and what was declared do not."""
+    if result.about.kind == "should" or result.declared:
+        return False
+    return result.state == "failed" or (result.state == "not run" and not allow_not_run)

@@ -1,0 +1,1 @@
+"""Chips, broker, network, people and the gateway itself under one virtual clock, with faults and invariants."""

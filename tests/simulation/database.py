@@ -1,0 +1,161 @@
+"""An in-memory model of the scribe and its database: atomic commits, unique keys, doubt after a failure.
+
+``tests/simulation/test_scribe_model.py`` holds it against the real scribe on SQLite.
+"""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from gateway.store import journal, orders
+from gateway.store.journal import Batch
+from gateway.store.ledger import Draft, Head, Key
+from gateway.store.prepared import Row
+from gateway.store.scribe import IN_DOUBT
+from gateway.wire.answer import finish
+
+_SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
+_CHIP = {name: place for place, name in enumerate(journal.CHIP_COLUMNS)}
+_USAGE_SEQ = journal.USAGE_COLUMNS.index("seq")
+_ENDED_AT = _SESSION["ended_at"]
+_MACHINE, _OPERATOR = _SESSION["machine_id"], _SESSION["operator_id"]
+_CHANGED = tuple(_SESSION[name] for name in journal.CHANGED_COLUMNS[1:])
+
+
+class IntegrityError(Exception):
+    """What a unique index refuses."""
+
+
+class Database(Struct):
+    """What is durable. ``away``: nobody can use it now. ``unique``: the indexes are in force."""
+
+    records: list[Draft] = field(default_factory=list)
+    replies: dict[Key, bytes | None] = field(default_factory=dict)
+    sessions: dict[str, list[Any]] = field(default_factory=dict)
+    open_at: dict[str, str] = field(default_factory=dict)
+    open_of: dict[str, str] = field(default_factory=dict)
+    usage: dict[tuple[str, str], Row] = field(default_factory=dict)
+    chips: dict[str, Row] = field(default_factory=dict)
+    seq: int = 0
+    latest_at: int = 0
+    away: bool = False
+    unique: bool = True
+
+    def open_sessions(self) -> list[Row]:
+        return [tuple(self.sessions[session_id]) for session_id in sorted(self.open_at.values())]
+
+
+class ScribeModel:
+    """One scribe; several may use one database. Takes orders and gives results as the real one does."""
+
+    def __init__(self, database: Database, signer: Any) -> None:
+        self._database = database
+        self._signer = signer
+        self._in_doubt = True
+
+    def carry_out(self, order: orders.Order) -> orders.Result:
+        if self._database.away:
+            result: orders.Result = orders.Unavailable("database is locked")
+        else:
+            try:
+                result = self._attempt(order)
+            except IntegrityError as error:
+                result = orders.Refused(str(error))
+        if isinstance(order, orders.Commit) and not isinstance(result, orders.Committed):
+            self._in_doubt = True
+        return result
+
+    def _attempt(self, order: orders.Order) -> orders.Result:
+        match order:
+            case orders.Commit(batch):
+                return orders.Refused(IN_DOUBT) if self._in_doubt else self._commit(batch)
+            case orders.Recall():
+                return self._recall(order)
+            case orders.Probe():
+                return orders.Writable()
+
+    def _commit(self, batch: Batch) -> orders.Committed:
+        """All of it or nothing: everything is checked before anything is written."""
+        keys = _new_keys(self._database, batch.drafts)
+        replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in batch.drafts]
+        _change_sessions(self._database, batch)
+        database = self._database
+        for draft, key, reply in zip(batch.drafts, keys, replies, strict=True):
+            database.seq += 1
+            database.latest_at = max(database.latest_at, draft.at)
+            if key is not None:
+                database.replies[key] = reply
+        database.records += batch.drafts
+        for row in batch.usage:
+            stored = database.usage.get((row[0], row[1]))
+            if stored is None or row[_USAGE_SEQ] > stored[_USAGE_SEQ]:
+                database.usage[row[0], row[1]] = row
+        for row in batch.chips:
+            before = database.chips.get(row[0], row)
+            database.chips[row[0]] = tuple(old if new is None else new for new, old in zip(row, before, strict=True))
+        return orders.Committed(Head(database.seq, b"", database.latest_at), replies)
+
+    def _recall(self, order: orders.Recall) -> orders.Recalled:
+        database = self._database
+        if order.accept_clock is not None:
+            database.seq += 1
+            database.latest_at = order.accept_clock.at
+            database.records.append(order.accept_clock)
+        answers = [(key, database.replies[key]) for key in dict.fromkeys(order.keys) if key in database.replies]
+        chips = {
+            machine_id: row[_CHIP["chip"]]
+            for machine_id, row in database.chips.items()
+            if row[_CHIP["chip"]] is not None
+        }
+        self._in_doubt = False
+        return orders.Recalled(
+            answers, database.open_sessions(), chips if order.with_chips else {}, database.latest_at
+        )
+
+
+def _new_keys(database: Database, drafts: list[Draft]) -> list[Key | None]:
+    keys: list[Key | None] = []
+    seen: set[Key] = set()
+    for draft in drafts:
+        if draft.machine_id is None or draft.message_id is None:
+            keys.append(None)
+            continue
+        key = (draft.machine_id, draft.kind, draft.message_id)
+        if database.unique and (key in database.replies or key in seen):
+            raise IntegrityError("UNIQUE constraint failed: ledger")
+        seen.add(key)
+        keys.append(key)
+    return keys
+
+
+def _change_sessions(database: Database, batch: Batch) -> None:
+    """Change, then open; on a refusal everything is as before."""
+    at, of = dict(database.open_at), dict(database.open_of)
+    changed: dict[str, list[Any]] = {}
+    for session_id, *values in batch.changed:
+        row = list(changed.get(session_id) or database.sessions.get(session_id) or ())
+        if row:
+            for place, value in zip(_CHANGED, values, strict=True):
+                row[place] = value
+            changed[session_id] = row
+            if row[_ENDED_AT] is not None:
+                _free(at, row[_MACHINE], session_id)
+                _free(of, row[_OPERATOR], session_id)
+    for opened in batch.opened:
+        row = list(opened)
+        if row[0] in database.sessions or row[0] in changed:
+            raise IntegrityError("UNIQUE constraint failed: sessions.session_id")
+        changed[row[0]] = row
+        if row[_ENDED_AT] is None:
+            if database.unique and (row[_MACHINE] in at or row[_OPERATOR] in of):
+                raise IntegrityError("UNIQUE constraint failed: an open session")
+            at[row[_MACHINE]] = row[0]
+            if row[_OPERATOR] is not None:
+                of[row[_OPERATOR]] = row[0]
+    database.sessions.update(changed)
+    database.open_at, database.open_of = at, of
+
+
+def _free(index: dict[str, str], name: str | None, session_id: str) -> None:
+    if name is not None and index.get(name) == session_id:
+        del index[name]

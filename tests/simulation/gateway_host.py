@@ -1,0 +1,464 @@
+"""One gateway process on the virtual clock: the real pipeline and gate, over a modelled link and scribe.
+
+A crash ends it between any two of the steps that matter; what it had sent to the scribe is carried out all the same,
+what it held in memory is gone.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol, cast
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.policy import Rulebook
+from gateway.errors import DatabaseUnavailable
+from gateway.gate.state import GateState
+from gateway.observe.events import Observed
+from gateway.pipeline import Pipeline
+from gateway.registry.snapshot import Snapshot
+from gateway.store import orders
+from gateway.store.journal import Batch
+from gateway.store.ledger import Draft, Key
+from gateway.store.writer import ScribeLost, Writer, checked
+from gateway.wire.inbound import Inbound, Outbound
+from tests.simulation.broker import Broker
+from tests.simulation.county import County
+from tests.simulation.database import Database
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.network import Connection, Line, Network
+from tests.simulation.timeline import Timeline
+
+CrashPoint = Literal["arrived", "handled", "sent", "committed", "replied", "acknowledged", "published"]
+CRASH_POINTS: tuple[CrashPoint, ...] = (
+    "arrived",
+    "handled",
+    "sent",
+    "committed",
+    "replied",
+    "acknowledged",
+    "published",
+)
+"""Just before: it is handled, it is sent, it is committed, the reply comes, it is acknowledged, it is published; and
+just after it was published."""
+TICK_MS = 1_000
+"""As in ``gateway.app``. While no session is open a tick finds nothing to do, and is left out."""
+
+
+class Carrier(Protocol):
+    """A scribe, modelled or real."""
+
+    def carry_out(self, order: orders.Order) -> orders.Result: ...
+
+
+class Gone(Exception):
+    """The process ends here."""
+
+
+class Watcher(Protocol):
+    """Who sees what a gateway makes durable and publishes."""
+
+    def committed(self, gateway: "GatewayHost", batch: Batch, result: orders.Committed) -> None: ...
+    def gateway_published(self, gateway: "GatewayHost", message: Outbound) -> None: ...
+    def gateway_received(self, gateway: "GatewayHost", topic: str, payload: bytes) -> None: ...
+    def gateway_failed(self, gateway: "GatewayHost", error: BaseException) -> None: ...
+    def note(self, who: str, what: str) -> None: ...
+
+
+class Surroundings(Struct):
+    """What all gateways of a run share."""
+
+    timeline: Timeline
+    network: Network
+    broker: Broker
+    database: Database
+    county: County
+    rulebook: Rulebook
+    watcher: Watcher
+    make_scribe: Callable[[], Carrier]
+    base_ms: int
+    commit_ms: tuple[int, int]
+
+
+class Process:
+    """What lives and dies with one process: loop, pipeline, state, orders under way, link state."""
+
+    def __init__(self, host: "GatewayHost", around: Surroundings) -> None:
+        self.alive = True
+        self.loop = VirtualLoop(around.timeline, host.run_ready)
+        self.state = GateState(Snapshot(), around.rulebook, host.wall_ms)
+        self.scribe = around.make_scribe()
+        self.awaited: deque[asyncio.Future[orders.Result]] = deque()
+        self.scribe_free_at = 0
+        self.connection: Connection | None = None
+        self.connection_number = 0
+        self.mid = 0
+        self.unacknowledged: dict[int, Outbound] = {}
+        self.held_back = False
+        self.held: list[Inbound] = []
+        self.ticking = False
+        self.stopping = False
+        self.pipeline = Pipeline(self.state, cast(Writer, ModelWriter(host, self)), host_link(host, self), host.observed)
+        self.task: asyncio.Task[None] | None = None
+
+
+class GatewayHost:
+    """A gateway's machine: starts it, crashes it, tells it the time."""
+
+    def __init__(self, number: int, around: Surroundings, line: Line, random: Random) -> None:
+        self.client_id = f"weldgate-gateway-{number}"
+        self.line = line
+        self.clock_off_ms = 0
+        self.frozen_until = 0
+        self.crash_at: CrashPoint | None = None
+        self.down_ms = 0
+        self.process: Process | None = None
+        self.crashes = 0
+        self._around = around
+        self._random = random
+
+    def wall_ms(self) -> int:
+        return self._around.base_ms + self._around.timeline.now + self.clock_off_ms
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None
+
+    # --- life ---
+
+    def start(self) -> None:
+        if self.process is not None:
+            return
+        process = self.process = Process(self, self._around)
+        process.state.snapshot.apply(self._around.county.delta(0))
+        process.task = process.loop.create_task(process.pipeline.run(), name="pipeline")
+        process.task.add_done_callback(lambda task: self._ended(process, task))
+        self._around.watcher.note(self.client_id, "starts")
+        process.loop.run_ready()
+        self._dial()
+
+    def _ended(self, process: Process, task: "asyncio.Task[None]") -> None:
+        """The pipeline's task is over: drained, without its scribe, or by a fault of its own."""
+        if not process.alive:
+            return
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ScribeLost | DatabaseUnavailable):
+            self._around.watcher.gateway_failed(self, error)
+        self._die(process, "stops" if error is None else f"ends: {error}", silently=False)
+        self._around.timeline.after(self.down_ms or 2_000, self.start)
+
+    def crash(self, *, silently: bool) -> None:
+        """At once, in the midst of whatever it does. ``silently``: its machine lost power."""
+        if self.process is not None:
+            self._die(self.process, "crashes", silently=silently)
+            self._around.timeline.after(self.down_ms or 2_000, self.start)
+
+    def _die(self, process: Process, why: str, *, silently: bool) -> None:
+        process.alive = False
+        process.loop.end()
+        if silently:
+            process.scribe = Lost()  # on the same machine
+        if process.task is not None:
+            process.task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.process = None
+        self.crashes += 1
+        self._around.watcher.note(self.client_id, why)
+        if process.connection is not None:
+            if silently:
+                self._around.network.vanish(process.connection)
+            else:
+                process.connection.close_client_end()
+
+    def stop(self) -> None:
+        """An orderly stop: drain, then end."""
+        if self.process is not None and not self.process.stopping:
+            self.process.stopping = True
+            self.process.pipeline.drain()
+            self.run_ready()
+            self._around.timeline.after(10_000, self._stop_hard, self.process)
+
+    def _stop_hard(self, process: Process) -> None:
+        if self.process is process:
+            self.crash(silently=False)
+
+    def crash_point(self, point: CrashPoint) -> None:
+        """Die here if that is what was ordered."""
+        if self.crash_at == point and self.process is not None:
+            self.crash_at = None
+            self._around.watcher.note(self.client_id, f"crashes when {point}")
+            self.crash(silently=self._random.random() < 0.5)
+            raise Gone
+
+    def scribe_dies(self) -> None:
+        """The scribe's process is gone; the gateway ends because of it."""
+        process = self.process
+        if process is None:
+            return
+        process.scribe = Lost()
+        self._around.watcher.note(self.client_id, "loses its scribe")
+        while process.awaited:
+            awaited = process.awaited.popleft()
+            if not awaited.done():
+                awaited.set_exception(ScribeLost("the scribe has ended"))
+        self.run_ready()
+
+    def run_ready(self) -> None:
+        """Let the process do what it can do now; a frozen one does it later."""
+        process = self.process
+        if process is None:
+            return
+        if self.frozen_until > self._around.timeline.now:
+            return
+        try:
+            process.loop.run_ready()
+        except Gone:
+            return
+        if process.loop.problems:
+            problem = process.loop.problems.pop()
+            self._around.watcher.gateway_failed(self, problem.get("exception") or RuntimeError(str(problem)))
+
+    def freeze(self, duration: int) -> None:
+        """The process does not run for a while: its machine is paused, or out of breath."""
+        self.frozen_until = self._around.timeline.now + duration
+        self._around.timeline.at(self.frozen_until, self._thaw)
+
+    def _thaw(self) -> None:
+        process = self.process
+        if process is None or self.frozen_until > self._around.timeline.now:
+            return
+        if not process.held_back:
+            waiting, process.held = process.held, []
+            for inbound in waiting:
+                arrived_ns = self._around.timeline.now * 1_000_000
+                process.pipeline.deliver(msgspec.structs.replace(inbound, arrived_ns=arrived_ns))
+        self.run_ready()
+
+    # --- side tasks of the application ---
+
+    def registry_changed(self) -> None:
+        """Another version is there; the process sees it within a quarter second, and some to read it."""
+        self._around.timeline.after(int(self._random.random() * 250) + 20, self._take_registry)
+
+    def _take_registry(self) -> None:
+        if self.process is None:
+            return
+        if self._around.database.away:
+            self._around.timeline.after(250, self._take_registry)
+            return
+        state = self.process.state
+        state.snapshot.apply(self._around.county.delta(state.snapshot.version))
+
+    def keep_ticking(self) -> None:
+        process = self.process
+        if process is not None and not process.ticking and len(process.state.sessions):
+            process.ticking = True
+            self._around.timeline.after(TICK_MS, self._tick, process)
+
+    def _tick(self, process: Process) -> None:
+        process.ticking = False
+        if process.alive:
+            process.pipeline.tick()
+            self.run_ready()
+            self.keep_ticking()
+
+    def observed(self, event: Observed) -> None:
+        """Nothing observes here; the invariants look at what is durable and what is published."""
+
+    # --- link ---
+
+    def _dial(self) -> None:
+        process = self.process
+        if process is not None and process.connection is None and not process.stopping:
+            self._around.broker.dial(self, (), None)
+
+    def on_connected(self, connection: Connection, *, resumed: bool) -> None:
+        process = self.process
+        if process is None or process.connection is not None:
+            connection.close_client_end()
+            return
+        process.connection = connection
+        process.connection_number += 1
+        if resumed:
+            process.pipeline.forget_waiting()
+        for mid, message in process.unacknowledged.items():
+            connection.up(self._around.broker.from_client, mid, message.topic, message.payload, message.retained)
+
+    def on_publish(self, connection: Connection, mid: int, topic: str, payload: bytes, retained: bool) -> None:
+        process = self.process
+        if process is None or process.connection is not connection or process.stopping:
+            return
+        try:
+            self.crash_point("arrived")
+        except Gone:
+            return
+        self._around.watcher.gateway_received(self, topic, payload)
+        arrived_ns = self._around.timeline.now * 1_000_000
+        inbound = Inbound(topic, payload, retained, arrived_ns, (process.connection_number, mid))
+        if process.held_back or self.frozen_until > self._around.timeline.now:
+            process.held.append(inbound)
+        else:
+            process.pipeline.deliver(inbound)
+            self.run_ready()
+
+    def on_acknowledged(self, connection: Connection, mid: int) -> None:
+        if self.process is not None and self.process.connection is connection:
+            self.process.unacknowledged.pop(mid, None)
+
+    def on_closed(self, connection: Connection) -> None:
+        process = self.process
+        if process is not None and process.connection is connection:
+            process.connection = None
+            process.held.clear()
+            self._around.timeline.after(200 + int(self._random.random() * 2_000), self._dial)
+
+    def on_unreachable(self) -> None:
+        self._around.timeline.after(int(self._random.random() * 4_000), self._dial)
+
+
+class ModelLink:
+    """What the pipeline sees of the broker."""
+
+    def __init__(self, host: GatewayHost, process: Process) -> None:
+        self._host = host
+        self._process = process
+
+    def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
+        process = self._process
+        if not process.alive:
+            raise Gone
+        self._host.crash_point("replied")
+        connection = process.connection
+        for number, mid in receipts:
+            if connection is not None and number == process.connection_number:
+                connection.up(self._host._around.broker.acknowledged, mid)
+
+    def publish(self, messages: Iterable[Outbound]) -> None:
+        process, around = self._process, self._host._around
+        if not process.alive:
+            raise Gone
+        self._host.crash_point("acknowledged")
+        for message in messages:
+            around.watcher.gateway_published(self._host, message)
+            process.mid += 1
+            process.unacknowledged[process.mid] = message
+            if process.connection is not None:
+                up = process.connection.up
+                up(around.broker.from_client, process.mid, message.topic, message.payload, message.retained)
+        self._host.keep_ticking()
+        self._host.crash_point("published")
+
+    def hold_back(self, held: bool) -> None:
+        process = self._process
+        process.held_back = held
+        if not held:
+            waiting, process.held = process.held, []
+            for inbound in waiting:
+                process.pipeline.deliver(inbound)
+
+    async def room(self) -> None:
+        """There is room for more than any run publishes."""
+
+
+def host_link(host: GatewayHost, process: Process) -> ModelLink:
+    return ModelLink(host, process)
+
+
+class ModelWriter:
+    """What the pipeline sees of the scribe: orders go out, results come back in their order, some time later."""
+
+    def __init__(self, host: GatewayHost, process: Process) -> None:
+        self._host = host
+        self._process = process
+
+    def commit(self, batch: Batch) -> "asyncio.Future[orders.Result]":
+        self._host.crash_point("handled")
+        result = self._send(orders.Commit(batch))
+        self._host.crash_point("sent")
+        return result
+
+    async def recall(
+        self, keys: list[Key], *, with_chips: bool = True, accept_clock: Draft | None = None
+    ) -> orders.Recalled:
+        result = checked(await self._send(orders.Recall(keys, with_chips, accept_clock)))
+        assert isinstance(result, orders.Recalled)
+        self._host.keep_ticking()
+        return result
+
+    async def probe(self) -> None:
+        checked(await self._send(orders.Probe()))
+
+    def _send(self, order: orders.Order) -> "asyncio.Future[orders.Result]":
+        process, host = self._process, self._host
+        if not process.alive:
+            raise Gone
+        result: asyncio.Future[orders.Result] = process.loop.create_future()
+        if isinstance(process.scribe, Lost):
+            result.set_exception(ScribeLost("the scribe has ended"))
+            return result
+        process.awaited.append(result)
+        least, most = host._around.commit_ms
+        timeline = host._around.timeline
+        process.scribe_free_at = max(timeline.now, process.scribe_free_at) + least + int(
+            host._random.random() * (most - least)
+        )
+        timeline.at(process.scribe_free_at, self._carry_out, order)
+        return result
+
+    def _carry_out(self, order: orders.Order) -> None:
+        """The scribe does it, whether or not anybody waits for it any more."""
+        process, host = self._process, self._host
+        if isinstance(process.scribe, Lost):
+            return
+        result = process.scribe.carry_out(order)
+        if isinstance(order, orders.Commit) and isinstance(result, orders.Committed):
+            host._around.watcher.committed(host, order.batch, result)
+            if process.alive:
+                try:
+                    host.crash_point("committed")
+                except Gone:
+                    return
+        if process.alive:
+            awaited = process.awaited.popleft()
+            if not awaited.done():
+                awaited.set_result(result)
+            host.run_ready()
+
+
+class Lost:
+    """A scribe that is no more."""
+
+    def carry_out(self, order: orders.Order) -> orders.Result:
+        raise AssertionError("nobody asks it")
+
+
+@contextmanager
+def virtual_time(timeline: Timeline, random: Random) -> Iterator[None]:
+    """Inside it the gateway's modules take time and chance from the run; the collector is left in peace."""
+    tokens = SimpleNamespace(
+        token_bytes=random.randbytes,
+        token_hex=lambda size=16: random.randbytes(size).hex(),
+        token_urlsafe=lambda size=16: random.randbytes(size).hex(),
+    )
+    instead: dict[str, Any] = {
+        "monotonic_ns": lambda: timeline.now * 1_000_000,
+        "secrets": tokens,
+        "random": random,
+        "gc": SimpleNamespace(collect=lambda: 0, freeze=lambda: None),
+    }
+    changed: list[tuple[Any, str, Any]] = []
+    for name, module in list(sys.modules.items()):
+        if name.startswith("gateway.") and name != "gateway.clock":
+            for attribute, stand_in in instead.items():
+                if hasattr(module, attribute):
+                    changed.append((module, attribute, getattr(module, attribute)))
+                    setattr(module, attribute, stand_in)
+    try:
+        yield
+    finally:
+        for module, attribute, original in changed:
+            setattr(module, attribute, original)

@@ -1,0 +1,226 @@
+"""Everything that a run does, drawn from its seed before it begins: people's visits and faults, as a list of acts.
+
+Each act stands for itself, so that a failing run can be made smaller by leaving acts out.
+"""
+
+from random import Random
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.core.policy import Policy
+from tests.simulation.county import CHANGES, DAY_MS, make_policy
+from tests.simulation.gateway_host import CRASH_POINTS
+from tests.simulation.network import Weather
+from tests.simulation.people import Visit
+
+MIDNIGHT_MS = 1_781_452_800_000
+"""2026-06-15 00:00 in the county."""
+HOUR_MS = 3_600_000
+
+
+class Act(Struct, frozen=True):
+    """At ``at`` milliseconds something is done: ``what`` to ``whom`` (a number), for or by so much."""
+
+    at: int
+    what: str
+    whom: int = 0
+    much: int = 0
+    detail: str = ""
+    visit: Visit | None = None
+
+    def words(self) -> str:
+        if self.visit is not None:
+            minutes = sum(rest + arc for rest, arc in self.visit.bursts) // 60_000
+            return f"{self.visit.person} goes to {self.visit.machine_id} for {minutes} min, will {self.visit.leave}"
+        return f"{self.what} #{self.whom} {self.detail} {self.much or ''}".rstrip()
+
+
+class Config(Struct, frozen=True):
+    """How one run is set up. ``wild_clocks``: the gateways' clocks go wrong by hours, so that no day can be trusted."""
+
+    seed: int
+    base_ms: int
+    hours: int
+    machines: int
+    people: int
+    gateways: int
+    policy: Policy
+    weather: Weather
+    usage_every_s: int
+    persistent_broker: bool
+    events_kept: int
+    wild_clocks: bool
+    real_tokens: bool
+    sqlite: bool
+    commit_ms: tuple[int, int]
+
+    def words(self) -> str:
+        lease = self.policy.lease
+        return (
+            f"{self.machines} machines, {self.people} people, {self.gateways} gateways, {self.hours} h; lease "
+            f"{lease.lease_s} s, start-by {lease.start_by_s} s, idle {lease.idle_lock_s} s, drain "
+            f"{lease.drain_deadline_s} s, usage every {self.usage_every_s} s; delay {self.weather.base_ms} to "
+            f"{self.weather.base_ms + self.weather.jitter_ms} ms, hostile {self.weather.hostile}; "
+            f"{'persistent' if self.persistent_broker else 'forgetful'} broker, {self.events_kept} events kept"
+            f"{', wild clocks' if self.wild_clocks else ''}{', ES256' if self.real_tokens else ''}"
+            f"{', SQLite' if self.sqlite else ''}"
+        )
+
+
+def make_config(seed: int) -> Config:
+    """The setting of a run: most are mild in most ways and harsh in a few."""
+    random = Random(f"{seed}/config")
+    hours = random.choice((4, 8, 12, 24, 24, 48))
+    begin_ms = random.randrange(6, 22) * HOUR_MS
+    real = random.random() < 0.02
+    hostile = random.choice((0.002, 0.02)) if random.random() < 0.1 else 0.0
+    return Config(
+        seed=seed,
+        base_ms=MIDNIGHT_MS + begin_ms,
+        hours=2 if real else hours,
+        machines=random.randrange(3, 9),
+        people=random.randrange(3, 9),
+        gateways=random.choice((1, 1, 2)),
+        policy=make_policy(random),
+        weather=Weather(
+            base_ms=random.choice((2, 20, 100, 400)), jitter_ms=random.choice((1, 50, 500, 3_000)), hostile=hostile
+        ),
+        usage_every_s=random.choice((10, 30, 60, 60, 120)),
+        persistent_broker=random.random() < 0.75,
+        events_kept=random.choice((5, 1000, 1000)),
+        wild_clocks=random.random() < 0.06,
+        real_tokens=real,
+        sqlite=real and random.random() < 0.5,
+        commit_ms=random.choice(((1, 3), (1, 30), (5, 800))),
+    )
+
+
+def make_plan(config: Config) -> list[Act]:
+    """Visits in working hours, and faults at any time; sorted by time."""
+    random = Random(f"{config.seed}/plan")
+    until = config.hours * HOUR_MS
+    acts = _visits(config, random, until) + _faults(config, random, until)
+    return sorted(acts, key=lambda act: act.at)
+
+
+# --- people -----------------------------------------------------------------------------------------------------
+
+
+def _visits(config: Config, random: Random, until: int) -> list[Act]:
+    """Each person has some visits; with fewer machines than people they meet at the same ones."""
+    acts = []
+    liveliness = random.choice((0.15, 0.3, 0.3, 1.5))
+    for number in range(config.people):
+        at = random.randrange(60_000, 6 * 60_000)
+        while at < until:
+            visit = _visit(config, random, f"P{number:06}")
+            acts.append(Act(at, "visit", number, visit=visit))
+            stay = sum(rest + arc for rest, arc in visit.bursts)
+            at += int(stay * random.choice((0.5, 1, 1.2))) + int(random.expovariate(liveliness) * HOUR_MS)
+    return acts
+
+
+def _visit(config: Config, random: Random, person: str) -> Visit:
+    bursts = tuple(
+        (random.randrange(2_000, random.choice((20_000, 20_000, 600_000))), random.randrange(1_000, 240_000))
+        for _ in range(random.choice((0, 1, 2, 3, 5, 8)))
+    )
+    shows = person
+    if random.random() < 0.05:
+        shows = random.choice((f"P{random.randrange(config.people):06}", "nobody at all", "\x00"))
+    machine_id = f"HJ-{random.randrange(config.machines):04}"
+    leave = "finish" if random.random() < 0.7 else "forget"
+    return Visit(person, machine_id, shows, bursts, leave, tries=random.choice((1, 2, 4)))  # type: ignore[arg-type]
+
+
+# --- faults -----------------------------------------------------------------------------------------------------
+
+
+def _faults(config: Config, random: Random, until: int) -> list[Act]:
+    per_hour = random.choice((0.2, 0.6, 1.5))
+    kinds = _kinds(config)
+    acts, at = [], 0.0
+    while True:
+        at += random.expovariate(per_hour) * HOUR_MS
+        if at >= until:
+            return acts
+        kind = random.choices(list(kinds), list(kinds.values()))[0]
+        acts += _fault(config, random, kind, int(at))
+
+
+def _kinds(config: Config) -> dict[str, float]:
+    return {
+        "chip power": 3,
+        "chip cut": 4,
+        "chip stall": 2,
+        "chip clock": 1,
+        "tamper": 0.3,
+        "gateway crash": 4,
+        "gateway dies": 1,
+        "gateway stop": 0.7,
+        "gateway cut": 1.5,
+        "gateway stall": 1,
+        "gateway freeze": 1,
+        "gateway clock": 1,
+        "scribe dies": 0.7,
+        "database away": 1.5,
+        "broker crash": 0.7,
+        "registry": 4,
+        "replay": 1.5,
+    }
+
+
+def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
+    """One fault, with what undoes it where something has to."""
+    chip, gateway = random.randrange(config.machines), random.randrange(config.gateways)
+    short, long = random.randrange(20, 5_000), random.randrange(5_000, 1_500_000)
+    span = random.choice((short, short, long))
+    match kind:
+        case "chip power" | "chip cut":
+            return [Act(at, kind, chip, span)]
+        case "chip stall":
+            return [Act(at, kind, chip, span, random.choice(("up", "down")))]
+        case "chip clock":
+            off = random.choice((-1, 1)) * random.choice((3_000, 45_000, 600_000, DAY_MS))
+            return [Act(at, kind, chip, off), Act(at + long, kind, chip, 0)]
+        case "gateway crash":
+            return [Act(at, kind, gateway, random.choice((20, 2_000, 60_000)), random.choice(CRASH_POINTS))]
+        case "gateway dies":
+            return [Act(at, kind, gateway, random.choice((20, 2_000, 900_000)), random.choice(("process", "machine")))]
+        case "gateway stall":
+            return [Act(at, kind, gateway, span, random.choice(("up", "down")))]
+        case "gateway clock":
+            return _clock_fault(config, random, gateway, at, long)
+        case "broker crash" | "database away" | "gateway freeze":
+            return [Act(at, kind, gateway, min(span, 120_000))]
+        case "registry":
+            return _registry_fault(random, at, long)
+        case "replay":
+            detail = random.choice(("request", "retained decision", "decision", "other machine"))
+            return [Act(at, kind, chip, random.randrange(1, 1_000), detail)]
+        case _:
+            return [Act(at, kind, gateway if "gateway" in kind or kind == "scribe dies" else chip, span)]
+
+
+def _clock_fault(config: Config, random: Random, gateway: int, at: int, back: int) -> list[Act]:
+    sizes: tuple[int, ...] = (1_500, 4_000) if not config.wild_clocks else (60_000, HOUR_MS, 30 * HOUR_MS)
+    off = random.choice((-1, 1)) * random.choice(sizes)
+    return [Act(at, "gateway clock", gateway, off), Act(at + back, "gateway clock", gateway, 0)]
+
+
+def _registry_fault(random: Random, at: int, back: int) -> list[Act]:
+    """A change of the registries, mostly taken back later."""
+    number, pair = random.randrange(1_000), random.randrange(len(CHANGES) // 2)
+    acts = [Act(at, "registry", number, 0, CHANGES[2 * pair])]
+    if random.random() < 0.8:
+        acts.append(Act(at + back, "registry", number, 0, CHANGES[2 * pair + 1]))
+    return acts
+
+
+def quantities(acts: list[Act]) -> dict[str, Any]:
+    """How many acts of each kind a plan holds."""
+    kinds: dict[str, int] = {}
+    for act in acts:
+        kinds[act.what] = kinds.get(act.what, 0) + 1
+    return kinds

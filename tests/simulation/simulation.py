@@ -1,0 +1,269 @@
+"""One run: builds a world from its configuration, lets the plan happen in it, and brings it to rest."""
+
+from collections import deque
+from random import Random
+from typing import Any
+
+import simulator.outbox
+from gateway.core.policy import Rulebook
+from gateway.wire import topics
+from simulator.chip import ChipConfig
+from simulator.grants import Verify
+from tests.simulation import county as registries
+from tests.simulation.broker import Broker
+from tests.simulation.chip_host import ChipClocks, ChipHost, World
+from tests.simulation.database import Database, ScribeModel
+from tests.simulation.gateway_host import Carrier, GatewayHost, Surroundings, virtual_time
+from tests.simulation.invariants import Broken, Invariants
+from tests.simulation.network import Line, Network, Weather
+from tests.simulation.people import Person
+from tests.simulation.plan import HOUR_MS, Act, Config
+from tests.simulation.statistics import Statistics
+from tests.simulation.timeline import Timeline
+from tests.simulation.tokens import signing
+
+CHIP_KEEPALIVE_MS = 30_000
+GATEWAY_KEEPALIVE_MS = 20_000
+FIRST_CHIP_AT_MS = 30_000
+"""A broker drops what nobody has subscribed to yet, so gateways come first."""
+CALM = Weather(base_ms=20, jitter_ms=30, spikes=0.0)
+CHECK_EVERY_MS = 60_000
+"""How often a run looks whether something is broken; it stops at the first thing anyway."""
+
+
+class Simulation:
+    """The world of one run. ``acts`` may be fewer than the plan of the seed."""
+
+    def __init__(self, config: Config, acts: list[Act], *, traced: int | None = None) -> None:
+        self.config = config
+        self.stats = Statistics()
+        self.timeline = Timeline()
+        self._acts = acts
+        self._random = Random(f"{config.seed}/run")
+        rulebook = Rulebook(config.policy)
+        clock_error_ms = 0 if config.wild_clocks else 5_000
+        self.invariants = Invariants(self.timeline, config.base_ms, rulebook, self.stats, clock_error_ms)
+        self.invariants.log = None if traced is None else deque(maxlen=traced or None)
+        self.broker = Broker(
+            self.timeline, Random(f"{config.seed}/broker"), self.stats, persistent=config.persistent_broker
+        )
+        self.network = Network(self.timeline, self.broker.lost)
+        self.database = Database()
+        self.county = registries.make_county(
+            Random(f"{config.seed}/county"), config.base_ms, config.machines, config.people
+        )
+        self._signer, verify = signing(config.real_tokens, lambda: self._random.randbytes(32))
+        self.chips = self._make_chips(verify)
+        self.invariants.chips = {host.machine_id: host for host in self.chips}
+        self.people = [Person(self.timeline) for _ in range(config.people)]
+        self.gateways = self._make_gateways(rulebook)
+
+    def _make_chips(self, verify: Verify) -> list[ChipHost]:
+        config, lease = self.config, self.config.policy.lease
+        world = World(self.timeline, self.network, self.broker, self.invariants)
+        hosts = []
+        for number, machine in enumerate(self.county.machines.values()):
+            random = Random(f"{config.seed}/chip/{number}")
+            chip = ChipConfig(
+                machine.machine_id,
+                machine.chip or f"OWN-{number}",
+                usage_every_s=config.usage_every_s,
+                idle_lock_s=lease.idle_lock_s,
+                drain_s=lease.drain_deadline_s,
+            )
+            clocks = ChipClocks(
+                config.base_ms,
+                rate=1 + random.choice((0, 0, random.uniform(-0.02, 0.02))),
+                wall_off_ms=None if random.random() < 0.25 else random.randrange(-1_500, 1_500),
+                starts_anew=random.random() < 0.5,
+            )
+            line = Line(Random(f"{config.seed}/line/{number}"), config.weather, CHIP_KEEPALIVE_MS)
+            hosts.append(ChipHost(chip, verify, clocks, line, world, random))
+        return hosts
+
+    def _make_gateways(self, rulebook: Rulebook) -> list[GatewayHost]:
+        config = self.config
+        around = Surroundings(
+            self.timeline,
+            self.network,
+            self.broker,
+            self.database,
+            self.county,
+            rulebook,
+            self.invariants,
+            self._make_scribe,
+            config.base_ms,
+            config.commit_ms,
+        )
+        hosts = []
+        for number in range(config.gateways):
+            line = Line(Random(f"{config.seed}/gateway line/{number}"), config.weather, GATEWAY_KEEPALIVE_MS)
+            hosts.append(GatewayHost(number, around, line, Random(f"{config.seed}/gateway/{number}")))
+        self.broker.gateways = [host.client_id for host in hosts]
+        return hosts
+
+    def _make_scribe(self) -> Carrier:
+        return ScribeModel(self.database, self._signer)
+
+    # --- the run ---
+
+    def run(self) -> Statistics:
+        """Raises Broken."""
+        before, simulator.outbox.EVENTS_KEPT = simulator.outbox.EVENTS_KEPT, self.config.events_kept
+        try:
+            with virtual_time(self.timeline, self._random):
+                self._live()
+        finally:
+            simulator.outbox.EVENTS_KEPT = before
+        return self.stats
+
+    def _live(self) -> None:
+        for gateway in self.gateways:
+            gateway.start()
+        for number, host in enumerate(self.chips):
+            self.timeline.at(FIRST_CHIP_AT_MS + number * 100, host.power, True)
+        for act in self._acts:
+            self.timeline.at(act.at, self._do, act)
+        end = self.config.hours * HOUR_MS
+        while self.timeline.now < end:
+            self._run_until(min(end, self.timeline.now + CHECK_EVERY_MS))
+        self._come_to_rest()
+        self._account(self.timeline.now)
+
+    def _run_until(self, when: int) -> None:
+        self.timeline.run(when, self.invariants)
+        if self.invariants.broken is not None:
+            raise self.invariants.broken
+
+    def _account(self, ran_ms: int) -> None:
+        self.stats.runs = 1
+        self.stats.machine_ms = ran_ms * len(self.chips)
+        self.stats.closed_ms = sum(host.closed_ms for host in self.chips)
+        self.stats.steps = self.timeline.steps
+
+    def _come_to_rest(self) -> None:
+        """Faults stop: everything is on, connected and right. Then time passes until every lease is over."""
+        for person in self.people:
+            person.go_home()
+        self.database.away = False
+        for gateway in self.gateways:
+            gateway.clock_off_ms, gateway.frozen_until, gateway.crash_at, gateway.down_ms = 0, 0, None, 0
+        for end in (*self.chips, *self.gateways):
+            end.line.weather = CALM
+            self.network.heal(end.line)
+        for host in self.chips:
+            host.rest()
+            host.power(True)
+        lease = self.config.policy.lease
+        settle_s = 300 + int(1.1 * (lease.lease_s + lease.drain_deadline_s + lease.start_by_s))
+        self._run_until(self.timeline.now + 120_000)
+        for end in (*self.chips, *self.gateways):
+            if end.line.connection is not None:
+                self.broker.lost(end.line.connection)
+        self._run_until(self.timeline.now + settle_s * 1000)
+        lossy = not self.config.persistent_broker or self.config.events_kept < 1000
+        self.invariants.at_rest(lossy)
+        if self.invariants.broken is not None:
+            raise self.invariants.broken
+
+    # --- acts ---
+
+    def _do(self, act: Act) -> None:
+        self.invariants.note("", f"--- {act.words()}")
+        if act.visit is not None:
+            host = self.invariants.chips[act.visit.machine_id]
+            self.people[act.whom].go(act.visit, host)
+            return
+        self.stats.fault(act.what)
+        name = act.what.replace(" ", "_")
+        getattr(self, f"_{name}")(act)
+
+    def _chip_power(self, act: Act) -> None:
+        host = self.chips[act.whom]
+        host.power(False)
+        self.timeline.after(act.much, host.power, True)
+
+    def _chip_cut(self, act: Act) -> None:
+        self.network.stall(self.chips[act.whom].line, act.much)
+
+    def _chip_stall(self, act: Act) -> None:
+        self.network.stall(self.chips[act.whom].line, act.much, up=act.detail == "up", down=act.detail == "down")
+
+    def _chip_clock(self, act: Act) -> None:
+        clocks = self.chips[act.whom].clocks
+        if clocks.wall_off_ms is not None:
+            clocks.wall_off_ms = act.much
+
+    def _tamper(self, act: Act) -> None:
+        self.chips[act.whom].open_housing()
+
+    def _gateway_crash(self, act: Act) -> None:
+        gateway = self.gateways[act.whom]
+        gateway.crash_at, gateway.down_ms = act.detail, act.much  # type: ignore[assignment]
+
+    def _gateway_dies(self, act: Act) -> None:
+        gateway = self.gateways[act.whom]
+        gateway.down_ms = act.much
+        gateway.crash(silently=act.detail == "machine")
+
+    def _gateway_stop(self, act: Act) -> None:
+        gateway = self.gateways[act.whom]
+        gateway.down_ms = act.much
+        gateway.stop()
+
+    def _gateway_cut(self, act: Act) -> None:
+        self.network.stall(self.gateways[act.whom].line, act.much)
+
+    def _gateway_stall(self, act: Act) -> None:
+        self.network.stall(self.gateways[act.whom].line, act.much, up=act.detail == "up", down=act.detail == "down")
+
+    def _gateway_freeze(self, act: Act) -> None:
+        self.gateways[act.whom].freeze(act.much)
+
+    def _gateway_clock(self, act: Act) -> None:
+        self.gateways[act.whom].clock_off_ms = act.much
+
+    def _scribe_dies(self, act: Act) -> None:
+        self.gateways[act.whom].scribe_dies()
+
+    def _database_away(self, act: Act) -> None:
+        self.database.away = True
+        self.timeline.after(act.much, self._database_back)
+
+    def _database_back(self) -> None:
+        self.database.away = False
+
+    def _broker_crash(self, act: Act) -> None:
+        if self.broker.up:
+            self.broker.crash(act.much)
+            if not self.config.persistent_broker:
+                self.invariants.broker_forgot()
+
+    def _registry(self, act: Act) -> None:
+        wall_ms = self.config.base_ms + self.timeline.now
+        registries.change(self.county, act.detail, act.whom, wall_ms)
+        for gateway in self.gateways:
+            gateway.registry_changed()
+
+    def _replay(self, act: Act) -> None:
+        """Somebody on the broker repeats what was said before."""
+        recorded = self.broker.recorded
+        if not recorded:
+            return
+        topic, payload = recorded[act.much % len(recorded)]
+        kind = topic.rpartition("/")[2]
+        if kind == "request":
+            self.broker.publish(topic, payload)
+        elif act.detail == "other machine":
+            self.broker.to_chip(topics.decision(self.chips[act.whom].machine_id), payload, retained=False)
+        else:
+            self.broker.to_chip(topic, payload, retained=act.detail == "retained decision")
+
+
+def run(config: Config, acts: list[Act], *, traced: int | None = None) -> tuple[Statistics, Broken | None, Any]:
+    """One run to its end; the broken invariant, if one is, and the trace."""
+    simulation = Simulation(config, acts, traced=traced)
+    try:
+        return simulation.run(), None, simulation.invariants.log
+    except Broken as broken:
+        return simulation.stats, broken, simulation.invariants.log
