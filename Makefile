@@ -2,6 +2,7 @@
 # make test   all tests            make check  formatting, lint, types, layers
 # make bench  gateway and echo     make lock   requirements.lock from pyproject.toml
 # make audit  known weaknesses in the locked packages
+# make soak   a county's shift through trouble, revocations, a million simulated machine-hours (an hour)
 #
 # Each makes the virtual environment it needs; on Debian, as root, also installs the packages it needs.
 # ARGS go to the command: make test ARGS="-k policy", make bench ARGS="--profile province"
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench lock audit mosquitto
+.PHONY: help venv demo test check bench lock audit soak mosquitto
 
 ARGS ?=
 BIN := .venv/bin
@@ -81,6 +82,9 @@ check: $(STAMP)
 
 bench: $(STAMP) mosquitto
 	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(STAMP) mosquitto
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header \

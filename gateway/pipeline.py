@@ -140,10 +140,7 @@ class Pipeline:
         if self._ticked:
             self._ticked = False
             entries = on_time(self._state, wall) + lists_due(self._state, wall)
-        entries += work_off(self._state, wall)
-        if self._state.agenda:
-            self._wake.set()
-        return entries
+        return entries + work_off(self._state, wall)
 
     def _to_write(self, entries: list[Entry]) -> Batch:
         changed, opened = self._state.sessions.take_changes()
@@ -241,12 +238,13 @@ class Pipeline:
         return sum(len(flight.batch) for flight in (*self._flights, *self._failed))
 
     async def _take(self) -> list[Inbound] | None:
-        """The next batch, empty at a tick or after a failure; None once drained."""
+        """The next batch, empty at a tick, with something on the agenda or after a failure; None once drained."""
         if not self._inbox:
             if self._draining:
                 return None
-            self._wake.clear()
-            await self._wake.wait()
+            if not self._state.agenda:
+                self._wake.clear()
+                await self._wake.wait()
         batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]
         if self._held_back and not self._draining and len(self._inbox) < INBOX_LIMIT // 2:
             self._hold_back(False)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from gateway.errors import WeldGateError
@@ -66,21 +66,6 @@ class Settings(BaseSettings):
             raise ValueError("use 1 to 32 letters, digits, '-' or '_'")
         return value
 
-    @field_validator("broker_cert")
-    @classmethod
-    def _broker_cert(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        broker = info.data.get("broker")
-        if value and broker and not broker.get_secret_value().startswith("mqtts://"):
-            raise ValueError("a certificate needs TLS; give a broker with mqtts://")
-        return value
-
-    @field_validator("api_token")
-    @classmethod
-    def _api_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 32:
-            raise ValueError("use at least 32 random characters, for example of: openssl rand -hex 32")
-        return value
-
     @field_validator("http")
     @classmethod
     def _http(cls, value: str) -> str:
@@ -103,6 +88,11 @@ class Settings(BaseSettings):
 
     @property
     def broker_tls(self) -> Tls:
+        """Raises SettingsError for a certificate that would never be shown."""
+        if self.broker_cert and not self.broker.get_secret_value().startswith("mqtts://"):
+            raise SettingsError(
+                f"setting broker_cert = {str(self.broker_cert)!r}: needs TLS; give a broker with mqtts://"
+            )
         return Tls(*(str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key)))
 
     @classmethod

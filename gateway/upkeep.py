@@ -18,7 +18,7 @@ from gateway.store.journal import keep_policy
 
 REGISTRY_POLL_S = 0.25
 """A change is seen within a second: this, plus reading and taking over what changed."""
-POLICY_POLL_S = 1.0
+POLICY_POLL_S = 0.25
 
 
 def load_policy(path: Path | None) -> Policy:

@@ -1,7 +1,8 @@
 """The reference chip's two state machines as tables. Pure data; chip.py acts on it, the diagrams are made from it.
 
 Two machines run side by side and hear the same cues. The *lock* decides about the relay: it is open in OFF and
-LOCKED and closed in the three others, and nothing but an accepted grant leads from an open relay to a closed one.
+LOCKED and closed in the three others, and nothing but an accepted grant, or the list of those who may unlock while
+there is no connection, leads from an open relay to a closed one.
 The *question* waits for the answer to a scan. A cue without an arm in the present state changes nothing.
 """
 
@@ -29,6 +30,7 @@ class Cue(Enum):
     LINK_UP = auto()
     SCAN = auto()
     GRANT = auto()  # an allow whose grant passed every check
+    OFFLINE_GRANT = auto()  # a scan that the offline list lets in while nobody can be asked
     DENIED = auto()  # a deny for the question asked
     RENEW = auto()
     LOCK_SOON = auto()  # lock between arcs, with a deadline
@@ -61,6 +63,7 @@ class Do(Enum):
     ASK = auto()
     REPEAT = auto()
     FORGET = auto()
+    WITHDRAW = auto()
     GIVE_UP = auto()
 
 
@@ -79,6 +82,9 @@ class QuestionArm(Struct, frozen=True):
 LOCK_ARMS: dict[tuple[Lock, Cue], LockArm] = {
     (Lock.OFF, Cue.POWER_ON): LockArm(Lock.LOCKED, Do.BOOT, "Power-up is locked, whatever was before."),
     (Lock.LOCKED, Cue.GRANT): LockArm(Lock.READY, Do.BEGIN, "Only an accepted grant closes the relay."),
+    (Lock.LOCKED, Cue.OFFLINE_GRANT): LockArm(
+        Lock.READY, Do.BEGIN, "Nobody can be asked, and the offline list lets the operator in."
+    ),
     (Lock.READY, Cue.GRANT): LockArm(Lock.READY, Do.REPLACE, "A new grant replaces the running session."),
     (Lock.READY, Cue.RENEW): LockArm(Lock.READY, Do.RENEW, "A renewal starts the lease anew."),
     (Lock.READY, Cue.ARC_ON): LockArm(Lock.WELDING, Do.STRIKE, "Welding begins; the idle clock stops."),
@@ -113,9 +119,15 @@ QUESTION_ARMS: dict[tuple[Question, Cue], QuestionArm] = {
     (Question.ASKING, Cue.REPEAT_DUE): QuestionArm(Question.ASKING, Do.REPEAT, "No answer yet: the same bytes again."),
     (Question.ASKING, Cue.LINK_UP): QuestionArm(Question.ASKING, Do.REPEAT, "Back on air: the same bytes again."),
     (Question.ASKING, Cue.GRANT): QuestionArm(Question.QUIET, Do.FORGET, "Answered, here or by phone."),
+    (Question.ASKING, Cue.OFFLINE_GRANT): QuestionArm(
+        Question.QUIET, Do.WITHDRAW, "The next scan was let in by the list. A new challenge: a late grant never fits."
+    ),
     (Question.ASKING, Cue.DENIED): QuestionArm(Question.QUIET, Do.FORGET, "Answered."),
     (Question.ASKING, Cue.GIVE_UP): QuestionArm(
         Question.QUIET, Do.GIVE_UP, "A new challenge: a late grant never fits."
     ),
     (Question.ASKING, Cue.POWER_OFF): QuestionArm(Question.QUIET, Do.FORGET, "A question does not survive the mains."),
 }
+
+END_WORDS: dict[Cue, str] = {Cue.FINISH: "operator", Cue.LEASE_OVER: "lease_over", Cue.IDLE_OVER: "idle"}
+"""Why a session ends where the chip itself ends it. A lock command brings its own word, what ends a drain none."""

@@ -121,7 +121,7 @@ class Audit:
     def arrived(self, machine_id: str, topic: str, payload: bytes, *, retained: bool, now_ms: float) -> None:
         """A message for a chip."""
         if topic == topics.command(machine_id):
-            self._command(machine_id, payload)
+            self._command(machine_id, payload, round(now_ms))
             return
         decision = _decode(payload)
         readable = decision is not None and not retained and len(payload) <= MAX_PAYLOAD_BYTES
@@ -208,7 +208,7 @@ class Audit:
             seen = Seen(decision.session_id, machine_id, "", now_ms, now_ms, now_ms, ending_ms=now_ms, renewed=True)
             self.sessions.opened(seen, now_ms)
 
-    def _command(self, machine_id: str, payload: bytes) -> None:
+    def _command(self, machine_id: str, payload: bytes, now_ms: int) -> None:
         self.commands += 1
         try:
             message = msgspec.json.decode(payload, type=CommandMessage)
@@ -223,7 +223,7 @@ class Audit:
         else:
             self._fail(COMMANDS, Mismatch(COMMANDS, message.command_id, machine_id, "", "its own address", got))
         if command.cmd == "renew" and command.sid:
-            self.sessions.renewed(command.sid)
+            self.sessions.renewed(command.sid, now_ms + (command.lease_s or 0) * 1000)
 
     # --- the end ------------------------------------------------------------------------------------------------
 

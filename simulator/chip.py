@@ -6,23 +6,21 @@ from outside, so the same events always give the same actions.
 """
 
 from base64 import urlsafe_b64encode
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from gateway.core.model import Event as ChipEvent
 from gateway.core.model import EventKind, Relay, Request, Status
 from gateway.wire import topics
 from gateway.wire.codec import encode
-from gateway.wire.messages import CommandMessage, DecisionMessage
 from gateway.wire.tokens import Command, Grant
-from simulator.arms import LOCK_ARMS, QUESTION_ARMS, Cue, Do, Lock, Question
-from simulator.grants import Expected, RefusedError, Verify, check_command, check_grant
-from simulator.meter import Meter
+from simulator.arms import END_WORDS, LOCK_ARMS, QUESTION_ARMS, Cue, Do, Lock, Question
+from simulator.grants import Expected, RefusedError, Verify
+from simulator.inbox import Denied, Inbox
+from simulator.offline import OfflineRight, Right
 from simulator.outbox import Outbox
 from simulator.signals import (
     Action,
@@ -46,14 +44,18 @@ from simulator.signals import (
     Tampered,
     Tick,
 )
+from simulator.timers import Timers
+from simulator.unlocked import Opening, Session, begin
 from simulator.watch import Watch
 
 WILL = b'{"online": false}'
 GIVE_UP_MS = 30_000
 """Duty 1: an unanswered request is given up after 30 s of the chip's own monotonic clock."""
 CHALLENGE_BYTES = 16
-COMMANDS_REMEMBERED = 32
-"""Ids of commands carried out, to take a second delivery for what it is."""
+LOCKED_FROM_AFAR = "remote"
+"""The end reason for a lock command that gives none."""
+WORD_CHARACTERS = 64
+"""So much of a lock command's word becomes the end reason."""
 
 
 class ChipConfig(Struct, frozen=True):
@@ -69,29 +71,22 @@ class ChipConfig(Struct, frozen=True):
     first_seq: int = 1
 
 
-class Session(Struct):
-    """One unlocked period. ``last_n`` is the highest command number seen, ``ending`` why it drains."""
-
-    session_id: str
-    request_id: str
-    meter: Meter
-    last_n: int = 0
-    ending: str = ""
-
-
 class Why(Struct, frozen=True):
-    """What a cue brings along: a word for the event, seconds, the grant."""
+    """What a cue brings along: a word for the event, seconds, what to begin."""
 
     word: str = ""
     seconds: int = 0
-    grant: Grant | None = None
+    opening: Opening | None = None
 
 
 NOTHING = Why()
 
 
 class Chip:
-    """One lock. ``wake_ms`` is when (monotonic) it next wants a Tick; what has no underscore may be read."""
+    """One lock. ``wake_ms`` is when (monotonic) it next wants a Tick; what has no underscore may be read.
+
+    ``config`` follows the commands that change it.
+    """
 
     def __init__(self, config: ChipConfig, verify: Verify, random: Random) -> None:
         self.config = config
@@ -101,19 +96,16 @@ class Chip:
         self.relay: Relay = "open"
         self.online = False
         self.challenge = ""
+        self.inbox = Inbox(config.machine_id, verify)
         self.outbox = Outbox()
-        self.dropped = 0  # messages that could not be read
-        self._verify = verify
+        self._offline = OfflineRight(config.machine_id)
         self._random = random
         self._prefix = f"{random.getrandbits(48):012x}"
         self._asked = 0
         self._seq = config.first_seq - 1
         self._request: Request | None = None
-        self._timers: dict[Cue, int] = {}
-        self._commands: deque[str] = deque(maxlen=COMMANDS_REMEMBERED)
+        self._timers = Timers()
         self._arc: ArcStarted | None = None
-        self._sensed: Relay | None = None
-        self._switched_ms = 0
         self._watch = Watch()
         self._shown_status: Status | None = None
         self._now = Moment(0, None)
@@ -123,7 +115,7 @@ class Chip:
 
     @property
     def wake_ms(self) -> int | None:
-        return min(self._timers.values(), default=None)
+        return self._timers.next_ms
 
     def step(self, event: Event, now: Moment) -> list[Action]:
         """Everything to do because of ``event``, in order."""
@@ -131,6 +123,7 @@ class Chip:
             return []
         self._now, self._actions = now, []
         if jump_ms := self._watch.clock_jump_ms(now):
+            self._offline.clock_jumped()
             self._report("clock_reset", None, None, {"by_ms": jump_ms})
         self._handlers[type(event)](event)
         self._watch_alarms()
@@ -148,10 +141,10 @@ class Chip:
             Delivered: lambda event: self.outbox.delivered(event.key),
             MessageArrived: self._on_message,
             Scanned: self._on_scanned,
-            OperatorEnds: lambda _: self._cue(Cue.FINISH, Why("operator")),
+            OperatorEnds: lambda _: self._cue(Cue.FINISH, Why(END_WORDS[Cue.FINISH])),
             ArcStarted: self._on_arc_started,
             ArcStopped: self._on_arc_stopped,
-            RelaySensed: self._on_relay_sensed,
+            RelaySensed: lambda event: self._watch.sense(event.relay),
             Tampered: lambda _: self._report("tamper"),
             Tick: self._on_tick,
         }
@@ -168,12 +161,26 @@ class Chip:
         self.outbox.connection_lost()
 
     def _on_scanned(self, event: Scanned) -> None:
-        if self.question is Question.QUIET:
-            self._asked += 1
-            request_id = f"{self._prefix}-{self._asked}"
+        """Ask, or where nobody can be asked go by the list."""
+        right = self._right(event)
+        if right is None and self.question is not Question.QUIET:
+            return
+        self._asked += 1
+        request_id = f"{self._prefix}-{self._asked}"
+        if right is not None:
+            detail = {**structs.asdict(right), "method": event.method}
+            opening = Opening(f"{self._prefix}-s{self._asked}", request_id, right.lease_s, detail)
+            self._cue(Cue.OFFLINE_GRANT, Why(opening=opening))
+        else:
             wall_ms = self._now.wall_ms
             self._request = Request(request_id, event.credential, self.challenge, event.method, wall_ms)
-        self._cue(Cue.SCAN)
+            self._cue(Cue.SCAN)
+
+    def _right(self, event: Scanned) -> Right | None:
+        """What the list allows now: nothing while connected, in a session, or without room for the evidence of it."""
+        if self.online or (self.lock, Cue.OFFLINE_GRANT) not in LOCK_ARMS or not self.outbox.has_room:
+            return None
+        return self._offline.of(event.credential, self._now)
 
     def _on_arc_started(self, event: ArcStarted) -> None:
         self._arc = event
@@ -181,20 +188,11 @@ class Chip:
 
     def _on_arc_stopped(self, _: ArcStopped) -> None:
         self._arc = None
-        self._cue(Cue.ARC_OFF, Why("arc_ended"))
-
-    def _on_relay_sensed(self, event: RelaySensed) -> None:
-        self._sensed = event.relay
+        self._cue(Cue.ARC_OFF)
 
     def _on_tick(self, _: Tick) -> None:
-        while (due := self._earliest()) is not None:
-            del self._timers[due]
-            self._cue(due, Why(due.name.lower()))
-
-    def _earliest(self) -> Cue | None:
-        """The timer that is due and has waited longest."""
-        due = [(at, cue.value, cue) for cue, at in self._timers.items() if at <= self._now.mono_ms]
-        return min(due)[2] if due else None
+        while (due := self._timers.take_due(self._now.mono_ms)) is not None:
+            self._cue(due, Why(END_WORDS.get(due, "")))
 
     def _cue(self, cue: Cue, why: Why = NOTHING) -> None:
         """Both machines hear the cue; a state without an arm for it does nothing."""
@@ -210,70 +208,62 @@ class Chip:
     # --- what arrives (duty 1) ----------------------------------------------------------------------------------
 
     def _on_message(self, event: MessageArrived) -> None:
-        if event.topic == topics.decision(self.config.machine_id):
-            arrived = self._on_decision
-        elif event.topic == topics.command(self.config.machine_id):
-            arrived = self._on_command
-        else:
-            self.dropped += 1
-            return
-        if event.retained:
-            self._reject(RefusedError("retained"), {})
-            return
         try:
-            arrived(event.payload)
-        except (msgspec.MsgspecError, UnicodeError):
-            self.dropped += 1
-
-    def _on_decision(self, payload: bytes) -> None:
-        decision = msgspec.json.decode(payload, type=DecisionMessage)
-        asked = self._request is not None and decision.request_id == self._request.request_id
-        if decision.outcome == "deny":
-            if asked:
-                codes = tuple(reason.code for reason in decision.reasons)
-                self._do(Show(decision.request_id, "deny", codes))
-                self._cue(Cue.DENIED)
-        elif not (self.session and self.session.request_id == decision.request_id):  # else: a second delivery
-            self._on_allow(decision)
-
-    def _on_allow(self, decision: DecisionMessage) -> None:
-        """An allow for a scan or, with a request id of the gateway's own, by phone: the same checks."""
-        try:
-            grant = check_grant(decision.grant or "", self._verify, decision.request_id, self._expected())
+            heard = self.inbox.read(event, self._expected())
+            if isinstance(heard, Denied):
+                self._on_deny(heard)
+            elif isinstance(heard, Grant):
+                self._accepted(heard)
+                self._cue(Cue.GRANT, Why(opening=Opening(heard.sid, heard.jti, heard.lease_s)))
+            elif isinstance(heard, Command):
+                self._on_command(heard)
         except RefusedError as refused:
-            self._reject(refused, {"request_id": decision.request_id})
-        else:
-            self._cue(Cue.GRANT, Why(grant=grant))
+            self._report("grant_rejected", refused.reason, refused.session_id, refused.detail)
 
-    def _on_command(self, payload: bytes) -> None:
-        message = msgspec.json.decode(payload, type=CommandMessage)
-        if message.command_id in self._commands:
-            return
-        try:
-            command = check_command(message.command, self._verify, message.command_id, self._expected())
-        except RefusedError as refused:
-            self._reject(refused, {"command_id": message.command_id})
-        else:
-            self._commands.append(message.command_id)
-            self._obey(command)
+    def _expected(self) -> Expected:
+        machine_id, wall_ms, session = self.config.machine_id, self._now.wall_ms, self.session
+        if session is None:
+            return Expected(machine_id, self.challenge, wall_ms)
+        return Expected(machine_id, self.challenge, wall_ms, session.session_id, session.last_n, session.request_id)
 
-    def _obey(self, command: Command) -> None:
-        if command.cha is not UNSET:
-            self._fresh_challenge()
+    def _on_deny(self, denied: Denied) -> None:
+        if self._request is not None and denied.request_id == self._request.request_id:
+            self._do(Show(denied.request_id, "deny", denied.codes))
+            self._cue(Cue.DENIED)
+
+    def _on_command(self, command: Command) -> None:
+        if command.cmd == "offline_list":
+            self._offline.take(command)
+        self._accepted(command)
+        self.inbox.carried_out(command.jti)
         if command.sid is not UNSET and self.session is not None:
             self.session.last_n = command.n
+        self._obey(command)
+
+    def _accepted(self, token: Grant | Command) -> None:
+        """Word from the gateway. What it was addressed to is used up: a fresh challenge."""
+        self._offline.heard(token.iat, self._now)
+        if token.cha is not UNSET:
+            self._fresh_challenge()
+
+    def _obey(self, command: Command) -> None:
         if command.cmd == "renew":
             self._cue(Cue.RENEW, Why(seconds=command.lease_s or 0))
         elif command.cmd == "lock":
             cue = Cue.LOCK_NOW if command.when == "now" else Cue.LOCK_SOON
-            self._cue(cue, Why(command.reason or "command", command.deadline_s or 0))
+            word = (command.reason or LOCKED_FROM_AFAR)[:WORD_CHARACTERS]
+            self._cue(cue, Why(word, command.deadline_s or 0))
+        elif command.cmd == "config":
+            self._configure(command.idle_lock_s, command.drain_deadline_s)
 
-    def _expected(self) -> Expected:
-        session_id, last_n = (self.session.session_id, self.session.last_n) if self.session else (None, 0)
-        return Expected(self.config.machine_id, self.challenge, self._now.wall_ms, session_id, last_n)
-
-    def _reject(self, refused: RefusedError, detail: dict[str, Any]) -> None:
-        self._report("grant_rejected", refused.reason, refused.session_id, detail)
+    def _configure(self, idle_lock_s: int | UnsetType, drain_s: int | UnsetType) -> None:
+        """From now on and over power loss. An idle clock that runs already ends no later than the new one would."""
+        config = self.config
+        self.config = structs.replace(
+            config, idle_lock_s=idle_lock_s or config.idle_lock_s, drain_s=drain_s or config.drain_s
+        )
+        if self._timers.runs(Cue.IDLE_OVER):
+            self._timers.set_if_sooner(Cue.IDLE_OVER, self._in(self.config.idle_lock_s))
 
     # --- effects of the arms ------------------------------------------------------------------------------------
 
@@ -292,6 +282,7 @@ class Chip:
             Do.ASK: self._ask,
             Do.REPEAT: self._repeat,
             Do.FORGET: self._forget,
+            Do.WITHDRAW: self._withdraw,
             Do.GIVE_UP: self._give_up,
         }
 
@@ -299,30 +290,31 @@ class Chip:
         """Duty 4. The event names the session that the mains ended."""
         self._switch("open")
         self._fresh_challenge()
+        self._offline.power_came(self._now)
         interrupted, self.session = self.session, None
         self._report("boot", "power_up", interrupted.session_id if interrupted else None)
 
     def _die(self, _: Why) -> None:
-        self._timers.clear()
+        self._timers.stop()
         self._watch.reset()
-        self._arc = self._sensed = None
+        self._arc = None
         self._switch("open")
         self.online = False
         self.outbox.connection_lost()
 
     def _begin(self, why: Why) -> None:
-        """Duty 2. The grant is used up: a fresh challenge."""
-        grant, now_ms = why.grant, self._now.mono_ms
-        if grant is None:
-            raise AssertionError("a grant cue carries its grant")
-        self.session = Session(grant.sid, grant.jti, Meter(grant.sid, now_ms), grant.n)
-        self._set(Cue.LEASE_OVER, grant.lease_s)
+        """Duty 2."""
+        opening = why.opening
+        if opening is None:
+            raise AssertionError("what begins a session says which")
+        self.session = begin(opening, self._now.mono_ms)
+        self._set(Cue.LEASE_OVER, opening.lease_s)
         self._set(Cue.IDLE_OVER, self.config.idle_lock_s)
         self._set(Cue.USAGE_DUE, self.config.usage_every_s)
-        self._fresh_challenge()
         self._switch("closed")
-        self._report("unlocked", None, grant.sid)
-        self._do(Show(grant.jti, "allow"))
+        offline = opening.detail is not None
+        self._report("offline_unlock" if offline else "unlocked", None, opening.session_id, opening.detail)
+        self._do(Show(opening.request_id, "allow", offline=offline))
         if self._arc is not None:
             self.lock = Lock.WELDING
             self._strike(why)
@@ -333,7 +325,7 @@ class Chip:
         self._begin(why)
 
     def _strike(self, _: Why) -> None:
-        self._timers.pop(Cue.IDLE_OVER, None)
+        self._timers.stop(Cue.IDLE_OVER)
         if self.session is not None and self._arc is not None:
             self.session.meter.strike(self._now.mono_ms, self._arc.current_a, self._arc.voltage_v)
 
@@ -348,30 +340,27 @@ class Chip:
 
     def _drain(self, why: Why) -> None:
         """Duty 3: at the next moment without current, and at the deadline in any case."""
-        self._timers.pop(Cue.LEASE_OVER, None)
-        before = self._timers.get(Cue.DEADLINE)
-        self._set(Cue.DEADLINE, why.seconds or self.config.drain_s)
-        if before is not None:
-            self._timers[Cue.DEADLINE] = min(before, self._timers[Cue.DEADLINE])
+        self._timers.stop(Cue.LEASE_OVER)
+        self._timers.set_if_sooner(Cue.DEADLINE, self._in(why.seconds or self.config.drain_s))
         if self.session is not None:
             self.session.ending = self.session.ending or why.word
 
     def _end(self, why: Why) -> None:
+        """What opens the relay gives the reason; at the end of a drain it is what began it."""
         self._switch("open")
         ending = self.session.ending if self.session else ""
-        self._close_books(ending or why.word)
+        self._close_books(why.word or ending)
 
     def _close_books(self, reason: str) -> None:
         """The last usage, then the event that ends the session."""
-        for cue in (Cue.LEASE_OVER, Cue.IDLE_OVER, Cue.USAGE_DUE, Cue.DEADLINE):
-            self._timers.pop(cue, None)
+        self._timers.stop(Cue.LEASE_OVER, Cue.IDLE_OVER, Cue.USAGE_DUE, Cue.DEADLINE)
         if self.session is not None:
             self._keep_usage(final=True)
             self._report("locked", reason, self.session.session_id)
         self.session = None
 
     def _ask(self, why: Why) -> None:
-        self._timers[Cue.GIVE_UP] = self._now.mono_ms + GIVE_UP_MS
+        self._timers.set(Cue.GIVE_UP, self._now.mono_ms + GIVE_UP_MS)
         self._repeat(why)
 
     def _repeat(self, _: Why) -> None:
@@ -381,14 +370,16 @@ class Chip:
 
     def _forget(self, _: Why) -> None:
         self._request = None
-        self._timers.pop(Cue.REPEAT_DUE, None)
-        self._timers.pop(Cue.GIVE_UP, None)
+        self._timers.stop(Cue.REPEAT_DUE, Cue.GIVE_UP)
+
+    def _withdraw(self, why: Why) -> None:
+        self._forget(why)
+        self._fresh_challenge()
 
     def _give_up(self, why: Why) -> None:
         if self._request is not None:
             self._do(Show(self._request.request_id, None))
-        self._forget(why)
-        self._fresh_challenge()
+        self._withdraw(why)
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
@@ -396,14 +387,18 @@ class Chip:
         self._actions.append(action)
 
     def _set(self, cue: Cue, after_s: int) -> None:
-        self._timers[cue] = self._now.mono_ms + after_s * 1000
+        self._timers.set(cue, self._in(after_s))
+
+    def _in(self, seconds: int) -> int:
+        """So much later, by the monotonic clock in milliseconds."""
+        return self._now.mono_ms + seconds * 1000
 
     def _fresh_challenge(self) -> None:
         self.challenge = urlsafe_b64encode(self._random.randbytes(CHALLENGE_BYTES)).rstrip(b"=").decode()
 
     def _switch(self, to: Relay) -> None:
         if self.relay != to:
-            self._switched_ms = self._now.mono_ms
+            self._watch.switched(self._now.mono_ms)
         self.relay = to
         self._do(CloseRelay() if to == "closed" else OpenRelay())
 
@@ -431,7 +426,7 @@ class Chip:
         status = Status(True, self.challenge, config.serial, config.firmware, self.relay, session_id)
         if status != self._shown_status:
             self._shown_status = status
-            stamped = msgspec.structs.replace(status, at=self._now.wall_ms)
+            stamped = structs.replace(status, at=self._now.wall_ms)
             self._do(Publish(topics.to_gateway(config.machine_id, "status"), encode(stamped), retain=True))
         for kept in self.outbox.due():
             kind: topics.ChipTopic = "event" if isinstance(kept.message, ChipEvent) else "usage"
@@ -441,12 +436,9 @@ class Chip:
         """Duty 5."""
         if self.lock is Lock.OFF:
             return
-        wrong: dict[EventKind, bool] = {
-            "arc_without_lease": self._arc is not None and self.lock is Lock.LOCKED,
-            "relay_stuck": self._sensed is not None and self._sensed != self.relay,
-        }
-        for kind in self._watch.alarms(self._now.mono_ms, self._switched_ms, wrong):
-            self._report(kind, self._sensed if kind == "relay_stuck" else "current")
-        self._timers.pop(Cue.ALARM, None)
+        stray_arc = self._arc is not None and self.lock is Lock.LOCKED
+        for kind, seen in self._watch.alarms(self._now.mono_ms, self.relay, stray_arc=stray_arc):
+            self._report(kind, seen)
+        self._timers.stop(Cue.ALARM)
         if self._watch.next_ms is not None:
-            self._timers[Cue.ALARM] = self._watch.next_ms
+            self._timers.set(Cue.ALARM, self._watch.next_ms)

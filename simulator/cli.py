@@ -17,6 +17,7 @@ from rich.text import Text
 
 from simulator import report as reports
 from simulator.cast import CastError
+from simulator.conformance.cli import app as conformance
 from simulator.fleet import Fleet, FleetError, FleetOptions, Progress
 from simulator.link import Broker, BrokerUrlError, CredentialsError, parse_broker, parse_passwords
 from simulator.registry import RegistryFileError, load
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(conformance, name="conformance")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 

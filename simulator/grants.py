@@ -1,10 +1,10 @@
 """What a chip checks before it believes a signed token. Pure; every refusal has a stable word."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.wire.tokens import Command, Grant, TokenError
 
@@ -15,22 +15,28 @@ T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """A token that a chip does not act on: ``reason`` for the event, ``session_id`` as far as it could be read."""
+    """A token that a chip does not act on: ``reason`` and ``detail`` for the event, ``session_id`` as far as it could
+    be read."""
 
-    def __init__(self, reason: str, session_id: str | None = None) -> None:
+    def __init__(self, reason: str, session_id: str | None = None, detail: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.session_id = session_id
+        self.detail = detail or {}
 
 
 class Expected(Struct, frozen=True):
-    """What a chip holds a token against. ``wall_ms`` is None where it has no wall clock."""
+    """What a chip holds a token against. ``wall_ms`` is None where it has no wall clock.
+
+    ``session_id`` and ``request_id`` are those of the running session.
+    """
 
     machine_id: str
     challenge: str
     wall_ms: int | None
     session_id: str | None = None
     last_n: int = 0
+    request_id: str | None = None
 
 
 def check_grant(token: str, verify: Verify, request_id: str, expected: Expected) -> Grant:
@@ -59,9 +65,28 @@ def check_command(token: str, verify: Verify, command_id: str, expected: Expecte
     if session_id is None and command.cha is UNSET:
         raise RefusedError("malformed")
     _check_time(command.exp, session_id, expected)
-    if command.cmd == "renew" and (session_id is None or command.lease_s is UNSET or command.lease_s < 1):
+    if not _complete(command):
         raise RefusedError("malformed", session_id)
     return command
+
+
+def _complete(command: Command) -> bool:
+    """Whether it says everything that its kind needs, with figures that can be meant."""
+    match command.cmd:
+        case "renew":
+            return command.sid is not UNSET and _at_least(1, command.lease_s)
+        case "lock":
+            return command.deadline_s is UNSET or command.deadline_s >= 0
+        case "offline_list":
+            addressed = command.cha is not UNSET and command.list_version is not UNSET
+            usable = command.offline_for_s == 0 or _at_least(1, command.lease_s)
+            return addressed and usable and command.entries is not UNSET and _at_least(0, command.offline_for_s)
+        case "config":
+            return all(value is UNSET or value >= 1 for value in (command.idle_lock_s, command.drain_deadline_s))
+
+
+def _at_least(least: int, value: int | UnsetType) -> bool:
+    return value is not UNSET and value >= least
 
 
 def _claims(token: str, verify: Verify, kind: type[T]) -> T:

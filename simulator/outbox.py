@@ -37,9 +37,14 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another event can be kept."""
+        return sum(isinstance(kept.message, Event) for kept in self._kept) < EVENTS_KEPT
+
     def add_event(self, event: Event) -> bool:
         """Keep an event; False if there is no room for it (then it counts in ``lost``)."""
-        if sum(isinstance(kept.message, Event) for kept in self._kept) >= EVENTS_KEPT:
+        if not self.has_room:
             self.lost += 1
             return False
         self._add(event)

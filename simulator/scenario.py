@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from simulator.cast import Cast
 
-ScenarioName = Literal["mixed-faults", "morning-rush", "shift"]
+ScenarioName = Literal["mixed-faults", "morning-rush", "shift", "long-shift"]
 Kind = Literal[
     "work",  # the right person at a free machine
     "stranger",  # somebody whom the files keep from this machine
@@ -71,6 +71,10 @@ SCENARIOS: dict[ScenarioName, Scenario] = {
     "shift": Scenario(
         {"work": 80, "stranger": 6, "scan_again": 4, "second_machine": 3, "second_person": 3, "offline_work": 4},
         (4.0, 12.0),
+    ),
+    "long-shift": Scenario(
+        {"work": 84, "stranger": 6, "second_machine": 4, "second_person": 4, "reconnect": 2},
+        (40.0, 160.0),
     ),
     "mixed-faults": Scenario(
         {

@@ -12,6 +12,8 @@ SETTLE_MS = 1_500
 """How long a gateway may take from the broker's acknowledgement of an event to having taken it in."""
 LEASE_MARGIN_MS = 2_000
 """Around the end of a lease the gateway's clock and ours may differ by this much."""
+OVER_MARGIN_MS = 180_000
+"""An arc may outlast the lease up to its deadline, by a slow clock: until then the gateway holds a session open."""
 
 FORGET_MS = 60_000
 
@@ -39,7 +41,7 @@ class Seen(Struct):
 
     def possible(self, from_ms: int) -> bool:
         """Open at ``from_ms`` or later, for all we know."""
-        leased = self.renewed or self.lease_end_ms + LEASE_MARGIN_MS > from_ms
+        leased = self.renewed or self.lease_end_ms + OVER_MARGIN_MS > from_ms
         return leased and (self.gone_ms is None or self.gone_ms > from_ms)
 
 
@@ -98,11 +100,12 @@ class Sessions:
         if session is not None and session.gone_ms is None:
             session.gone_ms = now_ms + SETTLE_MS
 
-    def renewed(self, session_id: str) -> None:
+    def renewed(self, session_id: str, lease_end_ms: int) -> None:
         """The gateway extended the lease; from here on only the chip's word ends it for certain."""
         session = self._seen.get(session_id)
         if session is not None:
             session.renewed = True
+            session.lease_end_ms = max(session.lease_end_ms, lease_end_ms)
 
     def at_machine(self, machine_id: str) -> list[str]:
         """Sessions of a machine that no word has ended yet."""

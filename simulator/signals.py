@@ -119,11 +119,15 @@ class OpenRelay(Struct, frozen=True):
 
 
 class Show(Struct, frozen=True):
-    """What the operator is told. ``outcome`` is None where the chip gave up waiting."""
+    """What the operator is told. ``outcome`` is None where the chip gave up waiting.
+
+    ``offline``: let in by the chip's list, without asking; no request of this id goes out.
+    """
 
     request_id: str
     outcome: Outcome | None
     codes: tuple[str, ...] = ()
+    offline: bool = False
 
 
 Action = Publish | CloseRelay | OpenRelay | Show

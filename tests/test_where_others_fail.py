@@ -23,12 +23,12 @@ from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.registry.snapshot import Snapshot
 from gateway.store.engine import open_engine
-from gateway.store.journal import Batch, Journal, open_sessions
+from gateway.store.journal import Batch, Journal
 from gateway.wire.tokens import Signer
 from tests.core.matrix import ALL_GOOD, asked, certificate, employment, facts, millis, operator
 from tests.core.test_decide import broken_rule
 from tests.gate.gates import Gate, decision_of, facts_of, make_gate
-from tests.store.databases import session
+from tests.store.databases import book, open_ids, session
 
 GATEWAY = Path(__file__).parents[1] / "gateway"
 DEFAULT = Rulebook(Policy())
@@ -63,7 +63,7 @@ def written(folder: Path, gate: Gate, entry: Entry) -> list[str]:
     with engine.connect() as connection:
         journal = Journal(engine.dialect, Signer(ECKey.generate_key("P-256")))
         journal.commit(connection, Batch([entry.draft], changed, opened))
-        machines = [str(row[1]) for row in open_sessions(connection)]
+        machines = [str(row[1]) for row in book(connection).sessions]
     engine.dispose()
     return machines
 
@@ -77,7 +77,7 @@ def test_2_the_insert_itself_is_the_check(tmp_path: Path, second: tuple[object, 
     engine = open_engine(f"sqlite:///{tmp_path}/gate.db")
     journal = Journal(engine.dialect, Signer(ECKey.generate_key("P-256")))
     with engine.connect() as one, engine.connect() as other:
-        assert open_sessions(one) == open_sessions(other) == []
+        assert open_ids(one) == open_ids(other) == []
         journal.commit(one, Batch(opened=[session("s-1", "HJ-0001", "P000123")]))
         with pytest.raises(sqlite3.IntegrityError):
             journal.commit(other, Batch(opened=[second]))
@@ -199,9 +199,12 @@ def names_in(tree: ast.AST) -> set[str]:
     return found | {alias.name.rpartition(".")[2] for node in imports for alias in node.names}
 
 
-def test_13_one_function_decides_and_only_the_gate_and_the_audit_call_it() -> None:
-    assert {path for path, tree in sources() if "decide" in names_in(tree)} == {
+def test_13_one_function_decides_for_requests_reviews_offline_unlocks_and_the_audit_alike() -> None:
+    assert {path for path, tree in sources() if names_in(tree) & {"decide", "standing"}} == {
+        "core/decide.py",
         "gate/requests.py",
+        "gate/leases.py",
+        "gate/offline.py",
         "gate/explain.py",
     }
 

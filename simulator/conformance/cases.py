@@ -1,5 +1,6 @@
 """A requirement as a named case, and what came of it."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Generic, Literal, TypeVar
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 Kind = Literal["must", "should"]
 State = Literal["passed", "failed", "not run"]
 StandT = TypeVar("StandT")
+_number = re.compile(r"\d+")
 
 
 class Failed(Exception):
@@ -94,8 +96,18 @@ class Kit(Generic[StandT]):
         return add
 
     def chosen(self, only: tuple[str, ...]) -> list[Case[StandT]]:
-        """Every case, or those whose id begins with one of ``only``."""
-        return [case for case in self.cases if not only or case.about.id.startswith(only)]
+        """Every case in the order of the ids, or those whose id is one of ``only`` or continues it (``CHIP-1``)."""
+        chosen = [case for case in self.cases if not only or any(_within(case.about.id, part) for part in only)]
+        return sorted(chosen, key=lambda case: _numbers(case.about.id))
+
+
+def _within(case_id: str, part: str) -> bool:
+    return case_id == part or case_id.startswith((f"{part}.", f"{part}-"))
+
+
+def _numbers(case_id: str) -> tuple[str, list[int]]:
+    """Sorts CHIP-1.10 behind CHIP-1.9."""
+    return case_id.partition("-")[0], [int(number) for number in _number.findall(case_id)]
 
 
 def counts_against(result: Result, *, allow_not_run: bool) -> bool:

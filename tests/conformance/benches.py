@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from gateway.core.model import EventKind
-from simulator.chip import Chip, ChipConfig
+from simulator.chip import ChipConfig
 from simulator.conformance.cases import Result
 from simulator.conformance.chip.all import CHIP
 from simulator.conformance.chip.bench import Bench, Options
@@ -17,7 +17,7 @@ from simulator.conformance.runner import play
 SCALE = 20.0
 """A lease of 10 s lasts half a second; giving up takes a second and a half."""
 OPTIONS = Options(
-    machine_id="HJ-CONFORM-1", idle_lock_s=20, drain_s=12, scale=SCALE, prompt_s=1.5, quiet_s=0.2, lease_real_s=0.6
+    machine_id="HJ-CONFORM-1", idle_lock_s=30, drain_s=12, scale=SCALE, prompt_s=1.5, quiet_s=0.2, lease_real_s=0.5
 )
 MakeReference = Callable[[Setup], Reference]
 
@@ -39,9 +39,7 @@ async def bench_of(make: MakeReference = Reference, options: Options = OPTIONS) 
 
 
 def setup(port: int, keys: Keys, options: Options = OPTIONS) -> Setup:
-    config = ChipConfig(
-        options.machine_id, "CHIP-UNDER-TEST", idle_lock_s=options.idle_lock_s, drain_s=options.drain_s
-    )
+    config = ChipConfig(options.machine_id, "CHIP-UNDER-TEST", idle_lock_s=options.idle_lock_s, drain_s=options.drain_s)
     return Setup("127.0.0.1", port, keys.public, config, options.scale, "clock" not in options.without)
 
 

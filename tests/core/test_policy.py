@@ -11,6 +11,7 @@ from gateway.core.policy import (
     GRACE_CODES,
     MODES,
     OFF_BY_DEFAULT,
+    Offline,
     Policy,
     PolicyError,
     Rulebook,
@@ -54,6 +55,12 @@ max_age_s = 3600
 [credentials]
 kinds = ["badge"]
 
+[offline]
+for_s = 7200
+operators = 10
+recent_days = 14
+lease_s = 300
+
 [hours]
 from = "22:00"
 until = "06:30"
@@ -89,6 +96,7 @@ def test_every_section_of_the_document_is_read() -> None:
     assert (policy.requests.max_age_s, policy.requests.answer_within_s) == (45, 5)
     assert policy.registry.max_age_s == 3600
     assert policy.credentials.kinds == ("badge",)
+    assert policy.offline == Offline(for_s=7200, operators=10, recent_days=14, lease_s=300)
     assert (policy.hours.start, policy.hours.until) == ("22:00", "06:30")
     assert (policy.age.min_years, policy.age.max_years) == (20, 60)
     assert policy.observe.enabled
@@ -107,7 +115,9 @@ def test_defaults_are_those_that_are_published() -> None:
     assert (lease.lease_s, lease.start_by_s, lease.idle_lock_s, lease.drain_deadline_s) == (900, 30, 900, 120)
     assert (policy.requests.max_age_s, policy.requests.answer_within_s) == (60, 10)
     assert policy.registry.max_age_s == 7 * 24 * 3600
-    assert policy.credentials.kinds == ("badge",)
+    assert policy.credentials.kinds == ("badge", "code")
+    offline = policy.offline
+    assert (offline.for_s, offline.operators, offline.recent_days, offline.lease_s) == (0, 20, 30, 900)
     assert (policy.hours.start, policy.hours.until) == ("00:00", "24:00")
     assert (policy.age.min_years, policy.age.max_years) == (18, 63)
     assert not policy.observe.enabled

@@ -1,5 +1,8 @@
 """An authority, and a broker of each kind with the configuration that the commands write."""
 
+import os
+import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,9 +37,6 @@ class ConfiguredMosquitto(Mosquitto):
 
     def reload(self) -> None:
         """SIGHUP, as ``systemctl reload`` sends it."""
-        import os
-        import signal
-
         os.kill(self.pid, signal.SIGHUP)
 
 
@@ -138,8 +138,6 @@ class Stand:
 
 
 def _by_password(files: Files, passwords: dict[str, str], *, tls: bool) -> dict[str, Proof]:
-    import ssl
-
     context = ssl.create_default_context(cafile=str(files.authority)) if tls else None
     return {name: Proof(context, name, password) for name, password in passwords.items()}
 

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.chips import Seen
 
 WITHIN_S = 15.0
-REFUSED = 0x80
-"""Subscription codes from here on are refusals."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,15 @@ def by_certificate(authority: Path, certificate: Path, key: Path) -> Proof:
 class Peer:
     """``with`` connects and leaves. Raises ConnectionRefusedError when the broker does not let it in."""
 
-    def __init__(self, door: Door, client_id: str, proof: Proof, will: tuple[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        door: Door,
+        client_id: str,
+        proof: Proof,
+        will: tuple[str, bytes] | None = None,
+        *,
+        lasting: bool = False,
+    ) -> None:
         self.seen: list[Seen] = []
         self.drops = 0
         self._news = Condition()
@@ -52,7 +59,11 @@ class Peer:
         self._codes: dict[int, list[Any]] = {}
         self._door = door
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=door.protocol, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if door.protocol == paho.MQTTv5 else not lasting,
+            protocol=door.protocol,
+            reconnect_on_failure=False,
         )
         self._client.username_pw_set(proof.user, proof.password)
         if proof.tls is not None:
@@ -67,7 +78,7 @@ class Peer:
     def __enter__(self) -> Self:
         self._client.connect("127.0.0.1", self._door.port)
         self._client.loop_start()
-        self._wait(lambda: self._connack is not None or self.drops > 0, "an answer to CONNECT")
+        self.until(lambda: self._connack is not None or self.drops > 0, "an answer to CONNECT")
         if self._connack is None or self._connack.is_failure:
             self._client.loop_stop()
             raise ConnectionRefusedError(str(self._connack))
@@ -82,7 +93,7 @@ class Peer:
         sock = self._client.socket()
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
-        self._wait(lambda: self.drops > 0, "the connection's end")
+        self.until(lambda: self.drops > 0, "the connection's end")
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Returns once the broker has acknowledged, or the packet is out at QoS 0."""
@@ -92,7 +103,7 @@ class Peer:
         """Whether the broker has granted it."""
         _, mid = self._client.subscribe(topic_filter, 1)
         assert mid is not None
-        self._wait(lambda: mid in self._codes, f"SUBACK of {topic_filter}")
+        self.until(lambda: mid in self._codes, f"SUBACK of {topic_filter}")
         return not self._codes[mid][0].is_failure
 
     def hears(self, topic: str, payload: bytes) -> Seen:
@@ -101,7 +112,7 @@ class Peer:
         def found() -> list[Seen]:
             return [seen for seen in self.seen if (seen.topic, seen.payload) == (topic, payload)]
 
-        self._wait(lambda: bool(found()), f"{payload!r} on {topic}; came: {self.heard}")
+        self.until(lambda: bool(found()), f"{payload!r} on {topic}; came: {self.heard}")
         return found()[0]
 
     @property
@@ -130,6 +141,6 @@ class Peer:
             self.seen.append(Seen(message.topic, bytes(message.payload), message.retain, 0.0))
             self._news.notify_all()
 
-    def _wait(self, good: Any, what: str) -> None:
+    def until(self, good: Callable[[], bool], what: str) -> None:
         with self._news:
             assert self._news.wait_for(good, WITHIN_S), f"not within {WITHIN_S} s: {what}"

@@ -40,6 +40,8 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     # command line, environment, TOML
     "broker": ("mqtt://a:1", "mqtt://b:2", "mqtt://c:3"),
     "broker_ca": ("a.pem", "b.pem", "c.pem"),
+    "broker_cert": ("a.crt", "b.crt", "c.crt"),
+    "broker_key": ("a.key", "b.key", "c.key"),
     "database": ("sqlite:///a.db", "sqlite:///b.db", "sqlite:///c.db"),
     "http": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "policy": ("a.toml", "b.toml", "c.toml"),
@@ -75,7 +77,7 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
 def test_defaults_are_those_that_are_published() -> None:
     settings = load_settings()
     assert settings.broker.get_secret_value() == "mqtt://127.0.0.1:1883"
-    assert settings.broker_ca is None
+    assert (settings.broker_ca, settings.broker_cert, settings.broker_key) == (None, None, None)
     assert settings.database == "sqlite:///var/weldgate.db"
     assert settings.http_address == ("127.0.0.1", 8080)
     assert settings.policy is None

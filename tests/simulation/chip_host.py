@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.core.model import Relay
 from gateway.wire import topics
-from simulator.arms import Question
+from simulator.arms import Cue, Question
 from simulator.chip import WILL, Chip, ChipConfig
 from simulator.grants import Verify
 from simulator.signals import (
@@ -45,6 +45,7 @@ class Witness(Protocol):
 
     def relay_closed(self, host: "ChipHost", event: Event) -> None: ...
     def relay_opened(self, host: "ChipHost", event: Event) -> None: ...
+    def renewed(self, host: "ChipHost", lease_s: int) -> None: ...
     def chip_asked(self, host: "ChipHost", request_id: str, challenge: str, credential: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...
 
@@ -256,9 +257,15 @@ class ChipHost:
         self.step(Connected())
 
     def on_publish(self, connection: Connection, mid: int, topic: str, payload: bytes, retained: bool) -> None:
-        if connection is self._connection:
-            connection.up(self._world.broker.acknowledged, mid)
-            self.step(MessageArrived(topic, payload, retained))
+        if connection is not self._connection:
+            return
+        connection.up(self._world.broker.acknowledged, mid)
+        before = self.chip._timers.get(Cue.LEASE_OVER)
+        self.step(MessageArrived(topic, payload, retained))
+        after = self.chip._timers.get(Cue.LEASE_OVER)
+        if topic == self._topics[1] and after is not None and after != before:
+            left_ms = after - self.clocks.moment(self._world.timeline.now).mono_ms
+            self._world.witness.renewed(self, left_ms // 1000)
 
     def on_acknowledged(self, connection: Connection, mid: int) -> None:
         if connection is self._connection:

@@ -3,19 +3,19 @@
 ``tests/simulation/test_scribe_model.py`` holds it against the real scribe on SQLite.
 """
 
+from collections.abc import Container
 from typing import Any
 
 from msgspec import Struct, field
 
 from gateway.store import journal, orders
-from gateway.store.journal import Batch
+from gateway.store.journal import CODES_KEPT_STEPS, Batch, Book
 from gateway.store.ledger import Draft, Head, Key
 from gateway.store.prepared import Row
 from gateway.store.scribe import IN_DOUBT
-from gateway.wire.answer import finish
+from gateway.wire.answer import finish, sign_order
 
 _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
-_CHIP = {name: place for place, name in enumerate(journal.CHIP_COLUMNS)}
 _USAGE_SEQ = journal.USAGE_COLUMNS.index("seq")
 _ENDED_AT = _SESSION["ended_at"]
 _MACHINE, _OPERATOR = _SESSION["machine_id"], _SESSION["operator_id"]
@@ -36,6 +36,10 @@ class Database(Struct):
     open_of: dict[str, str] = field(default_factory=dict)
     usage: dict[tuple[str, str], Row] = field(default_factory=dict)
     chips: dict[str, Row] = field(default_factory=dict)
+    codes: dict[Row, None] = field(default_factory=dict)
+    seqs: dict[str, int] = field(default_factory=dict)
+    lost: dict[Row, Row] = field(default_factory=dict)
+    lists: dict[Row, Row] = field(default_factory=dict)
     seq: int = 0
     latest_at: int = 0
     away: bool = False
@@ -76,24 +80,22 @@ class ScribeModel:
 
     def _commit(self, batch: Batch) -> orders.Committed:
         """All of it or nothing: everything is checked before anything is written."""
-        keys = _new_keys(self._database, batch.drafts)
-        replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in batch.drafts]
-        _change_sessions(self._database, batch)
         database = self._database
+        keys = _new_keys(database, batch.drafts)
+        for rows, held in ((batch.codes, database.codes), (_by_key(batch.lost), database.lost)):
+            _must_be_new(rows, held)
+        _must_be_new([row[:2] for row in batch.lists], database.lists)
+        _change_sessions(database, batch)
+        replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in batch.drafts]
         for draft, key, reply in zip(batch.drafts, keys, replies, strict=True):
             database.seq += 1
             database.latest_at = max(database.latest_at, draft.at)
             if key is not None:
                 database.replies[key] = reply
         database.records += batch.drafts
-        for row in batch.usage:
-            stored = database.usage.get((row[0], row[1]))
-            if stored is None or row[_USAGE_SEQ] > stored[_USAGE_SEQ]:
-                database.usage[row[0], row[1]] = row
-        for row in batch.chips:
-            before = database.chips.get(row[0], row)
-            database.chips[row[0]] = tuple(old if new is None else new for new, old in zip(row, before, strict=True))
-        return orders.Committed(Head(database.seq, b"", database.latest_at), replies)
+        _keep_reports(database, batch)
+        commands = [sign_order(order, self._signer) for order in batch.orders]
+        return orders.Committed(Head(database.seq, b"", database.latest_at), replies, commands)
 
     def _recall(self, order: orders.Recall) -> orders.Recalled:
         database = self._database
@@ -102,15 +104,62 @@ class ScribeModel:
             database.latest_at = order.accept_clock.at
             database.records.append(order.accept_clock)
         answers = [(key, database.replies[key]) for key in dict.fromkeys(order.keys) if key in database.replies]
-        chips = {
-            machine_id: row[_CHIP["chip"]]
-            for machine_id, row in database.chips.items()
-            if row[_CHIP["chip"]] is not None
-        }
         self._in_doubt = False
-        return orders.Recalled(
-            answers, database.open_sessions(), chips if order.with_chips else {}, database.latest_at
+        return orders.Recalled(answers, self._book(order))
+
+    def _book(self, order: orders.Recall) -> Book:
+        database = self._database
+        return Book(
+            sessions=database.open_sessions(),
+            chips=sorted(database.chips.values()) if order.whole else [],
+            codes=sorted(database.codes),
+            seqs=dict(database.seqs),
+            lists=_latest_lists(database) if order.whole else [],
+            recent=_recent(database, order.recent_since) if order.recent_since is not None else [],
+            latest=database.latest_at,
         )
+
+
+def _keep_reports(database: Database, batch: Batch) -> None:
+    """What chips said of themselves, and what was sent to them."""
+    for row in batch.usage:
+        stored = database.usage.get((row[0], row[1]))
+        if stored is None or row[_USAGE_SEQ] > stored[_USAGE_SEQ]:
+            database.usage[row[0], row[1]] = row
+    for row in batch.chips:
+        before = database.chips.get(row[0], row)
+        database.chips[row[0]] = tuple(old if new is None else new for new, old in zip(row, before, strict=True))
+    database.codes |= dict.fromkeys(tuple(row) for row in batch.codes)
+    for code in batch.codes[:1]:
+        database.codes = {row: None for row in database.codes if row[0] >= code[0] - CODES_KEPT_STEPS}
+    for machine_id, seq in batch.seqs:
+        database.seqs[machine_id] = max(seq, database.seqs.get(machine_id, -1))
+    database.lost |= {tuple(row[:3]): tuple(row) for row in batch.lost}
+    database.lists |= {tuple(row[:2]): tuple(row) for row in batch.lists}
+
+
+def _by_key(rows: list[Row]) -> list[Row]:
+    return [row[:3] for row in rows]
+
+
+def _must_be_new(rows: list[Row], held: Container[Row]) -> None:
+    keys = [tuple(row) for row in rows]
+    if len(set(keys)) < len(keys) or any(key in held for key in keys):
+        raise IntegrityError("UNIQUE constraint failed")
+
+
+def _latest_lists(database: Database) -> list[Row]:
+    latest = {row[0]: row for _, row in sorted(database.lists.items())}
+    return list(latest.values())
+
+
+def _recent(database: Database, since: int) -> list[Row]:
+    last: dict[tuple[str, str], int] = {}
+    for row in database.sessions.values():
+        machine_id, operator_id, granted_at = row[_MACHINE], row[_OPERATOR], row[_SESSION["granted_at"]]
+        if operator_id is not None and granted_at >= since:
+            last[machine_id, operator_id] = max(granted_at, last.get((machine_id, operator_id), 0))
+    return [(*who, at) for who, at in sorted(last.items(), key=lambda item: item[1])]
 
 
 def _new_keys(database: Database, drafts: list[Draft]) -> list[Key | None]:

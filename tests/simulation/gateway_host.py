@@ -24,7 +24,6 @@ from gateway.pipeline import Pipeline
 from gateway.registry.snapshot import Snapshot
 from gateway.store import orders
 from gateway.store.journal import Batch
-from gateway.store.ledger import Draft, Key
 from gateway.store.writer import ScribeLost, Writer, checked
 from gateway.wire.inbound import Inbound, Outbound
 from tests.simulation.broker import Broker
@@ -83,6 +82,7 @@ class Surroundings(Struct):
     make_scribe: Callable[[], Carrier]
     base_ms: int
     commit_ms: tuple[int, int]
+    code_keys: tuple[bytes, ...]
 
 
 class Process:
@@ -91,7 +91,7 @@ class Process:
     def __init__(self, host: "GatewayHost", around: Surroundings) -> None:
         self.alive = True
         self.loop = VirtualLoop(around.timeline, host.run_ready)
-        self.state = GateState(Snapshot(), around.rulebook, host.wall_ms)
+        self.state = GateState(Snapshot(), around.rulebook, host.wall_ms, around.code_keys)
         self.scribe = around.make_scribe()
         self.awaited: deque[asyncio.Future[orders.Result]] = deque()
         self.scribe_free_at = 0
@@ -251,11 +251,13 @@ class GatewayHost:
             self._around.timeline.after(250, self._take_registry)
             return
         state = self.process.state
-        state.snapshot.apply(self._around.county.delta(state.snapshot.version))
+        state.concern(state.snapshot.apply(self._around.county.delta(state.snapshot.version)))
+        self.process.pipeline.wake()
+        self.run_ready()
 
     def keep_ticking(self) -> None:
         process = self.process
-        if process is not None and not process.ticking and len(process.state.sessions):
+        if process is not None and not process.ticking and (len(process.state.sessions) or process.state.offline.due):
             process.ticking = True
             self._around.timeline.after(TICK_MS, self._tick, process)
 
@@ -381,10 +383,8 @@ class ModelWriter:
         self._host.crash_point("sent")
         return result
 
-    async def recall(
-        self, keys: list[Key], *, with_chips: bool = True, accept_clock: Draft | None = None
-    ) -> orders.Recalled:
-        result = checked(await self._send(orders.Recall(keys, with_chips, accept_clock)))
+    async def recall(self, order: orders.Recall) -> orders.Recalled:
+        result = checked(await self._send(order))
         assert isinstance(result, orders.Recalled)
         self._host.keep_ticking()
         return result

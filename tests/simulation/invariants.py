@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gateway.core.model import Facts
+from gateway.core.credential import kind_of
 from gateway.core.policy import Rulebook
-from gateway.gate.entry import DecisionBody
+from gateway.gate.entry import CommandBody, DecisionBody, EventBody
 from gateway.gate.explain import decide_again
 from gateway.store import journal, orders
 from gateway.store.journal import Batch
@@ -19,14 +19,18 @@ from gateway.wire.inbound import Outbound
 from simulator.chip import GIVE_UP_MS
 from simulator.signals import Event, MessageArrived
 from tests.simulation.chip_host import ChipHost
-from tests.simulation.county import end_of
 from tests.simulation.gateway_host import GatewayHost
+from tests.simulation.ground import Ground, Held
 from tests.simulation.statistics import Statistics
 from tests.simulation.timeline import Timeline
 
 _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
 _CHANGED = {name: place for place, name in enumerate(journal.CHANGED_COLUMNS)}
 _decode_body = msgspec.json.Decoder(DecisionBody).decode
+_decode_event = msgspec.json.Decoder(EventBody).decode
+_decode_command = msgspec.json.Decoder(CommandBody).decode
+ROUNDING_MS = 20
+"""Chips count whole milliseconds, and one timer starts the next."""
 
 
 class _Answered(Struct):
@@ -36,19 +40,15 @@ class _Answered(Struct):
 _request_id = msgspec.json.Decoder(_Answered).decode
 
 INVARIANTS = {
-    "I1": "a relay closes only by an allow that was on record before it was published",
+    "I1": "a relay closes, and a command goes out, only after what it rests on is on record",
     "I2": "every request gets exactly one decision, always the same bytes, and in the end gets it",
     "I4": "one open session per machine and per person, one closed relay per person, none ended under a closed relay",
-    "I5": "nothing unlocks late, by an old challenge, or by a retained message",
-    "I6": "a relay is open when what the unlock rests on is over, or the lease",
+    "I5": "nothing unlocks late, by an old challenge, by a used code, or by a retained message",
+    "I6": "a relay is open when its lease, or what the unlock rests on, is over",
     "I7": "a recorded decision, made again from its record, comes out the same",
     "L": "once faults stop, every session ends on the chip and in the database, and all evidence is there",
     "F": "the gateway itself does not fail",
 }
-
-
-ROUNDING_MS = 20
-"""Chips count whole milliseconds, and one timer starts the next."""
 
 
 class Broken(Exception):
@@ -65,41 +65,46 @@ class Question(Struct):
     at: int
     machine_id: str
     challenge: str
+    credential: str
 
 
 class Kept(Struct):
-    """A session by what the ledger says of it."""
+    """A session by what the ledger says of it. ``yields``: an override let it stand beside another one."""
 
     session_id: str
     machine_id: str
-    operator_id: str | None
+    operator_id: str
     request_id: str
     lease_s: int
-    ground_ends: int | None
+    yields: bool = False
     ended: bool = False
     end_reason: str | None = None
+    displaced: bool = False
 
 
-class Invariants(Struct):
-    """Sees everything that chips and gateways do. ``clock_error_ms``: how wrong a gateway's clock may be."""
+class Invariants:
+    """Sees everything that chips and gateways do, and judges."""
 
-    timeline: Timeline
-    base_ms: int
-    rulebook: Rulebook
-    stats: Statistics
-    clock_error_ms: int
-    chips: Mapping[str, ChipHost] = {}
-    log: deque[str] | None = None
-    broken: Broken | None = None
-    questions: dict[str, Question] = field(default_factory=dict)
-    used_challenges: set[str] = field(default_factory=set)
-    decisions: dict[Key, Kept | None] = field(default_factory=dict)
-    replies: dict[Key, bytes | None] = field(default_factory=dict)
-    sessions: dict[str, Kept] = field(default_factory=dict)
-    open_at: dict[str, str] = field(default_factory=dict)
-    open_of: dict[str, str] = field(default_factory=dict)
-    reached: set[Key] = field(default_factory=set)
-    events: dict[str, set[str]] = field(default_factory=dict)
+    def __init__(self, timeline: Timeline, rulebook: Rulebook, stats: Statistics, ground: Ground) -> None:
+        self.timeline = timeline
+        self.rulebook = rulebook
+        self.stats = stats
+        self.ground = ground
+        self.chips: Mapping[str, ChipHost] = {}
+        self.log: deque[str] | None = None
+        self.broken: Broken | None = None
+        self.sessions: dict[str, Kept] = {}
+        self.open_at: dict[str, str] = {}
+        self.events: dict[str, set[str]] = {}
+        self.lost: dict[str, int] = {}
+        self._open_of: dict[str, str] = {}
+        self._questions: dict[str, Question] = {}
+        self._used: set[str] = set()
+        self._allows: dict[Key, Kept] = {}
+        self._replies: dict[Key, bytes | None] = {}
+        self._commands: set[bytes] = set()
+        self._reached: set[Key] = set()
+        self._leases: dict[str, int] = {}
 
     def breaks(self, invariant: str, what: str) -> None:
         """Remember the first thing that went wrong; the run stops after this step."""
@@ -117,7 +122,7 @@ class Invariants(Struct):
     def chip_asked(self, host: ChipHost, request_id: str, challenge: str, credential: str) -> None:
         self.stats.count("requests")
         self.note(host.machine_id, f"asks {request_id} for {credential!r}")
-        self.questions[request_id] = Question(self.timeline.now, host.machine_id, challenge)
+        self._questions[request_id] = Question(self.timeline.now, host.machine_id, challenge, credential)
 
     def relay_closed(self, host: ChipHost, event: Event) -> None:
         session = host.chip.session
@@ -126,130 +131,151 @@ class Invariants(Struct):
             return
         self.note(host.machine_id, f"relay closes, session {session.session_id}")
         self.stats.count("unlocks")
-        kept = self.decisions.get((host.machine_id, "decision", session.request_id))
+        kept = self._allows.get((host.machine_id, "decision", session.request_id))
         if kept is None or kept.session_id != session.session_id:
             self.breaks("I1", f"the relay of {host.machine_id} closed for {session.session_id}, not on record as allow")
             return
-        self._in_time(host, event, session.request_id)
+        self._in_time(host, event, kept)
         self._alone(host, kept)
-        self._bounded(host, kept)
+        self._lease_begins(host, kept.lease_s)
+        self.ground.look(host)
 
-    def _in_time(self, host: ChipHost, event: Event, request_id: str) -> None:
+    def _in_time(self, host: ChipHost, event: Event, kept: Kept) -> None:
+        machine_id = host.machine_id
         if not isinstance(event, MessageArrived) or event.retained:
-            self.breaks("I5", f"the relay of {host.machine_id} closed by {type(event).__name__}, retained or no message")
-        question = self.questions.get(request_id)
-        if question is None or question.machine_id != host.machine_id:
-            self.breaks("I5", f"the relay of {host.machine_id} closed for a request that it never made")
+            self.breaks("I5", f"the relay of {machine_id} closed by {type(event).__name__}, retained or no message")
             return
-        if question.challenge in self.used_challenges:
-            self.breaks("I5", f"the relay of {host.machine_id} closed by a challenge that was answered before")
-        self.used_challenges.add(question.challenge)
-        longest = GIVE_UP_MS / host.clocks.rate + 1
-        if self.timeline.now - question.at > longest:
-            self.breaks("I5", f"the relay of {host.machine_id} closed {self.timeline.now - question.at} ms after asking")
-        grant = self.sessions[host.session_id or ""]
-        reply = self.replies.get((host.machine_id, "decision", grant.request_id))
-        if not isinstance(event, MessageArrived) or event.payload != reply:
-            self.breaks("I1", f"the relay of {host.machine_id} closed by other bytes than those on record")
+        question = self._questions.get(kept.request_id)
+        if question is None or question.machine_id != machine_id:
+            self.breaks("I5", f"the relay of {machine_id} closed for a request that it never made")
+            return
+        if question.challenge in self._used:
+            self.breaks("I5", f"the relay of {machine_id} closed by a challenge that was answered before")
+        self._used.add(question.challenge)
+        waited_ms = self.timeline.now - question.at
+        if waited_ms > GIVE_UP_MS / host.clocks.rate + ROUNDING_MS:
+            self.breaks("I5", f"the relay of {machine_id} closed {waited_ms} ms after asking")
+        if event.payload != self._replies.get((machine_id, "decision", kept.request_id)):
+            self.breaks("I1", f"the relay of {machine_id} closed by other bytes than those on record")
 
     def _alone(self, host: ChipHost, kept: Kept) -> None:
         """INVARIANT 4, at the relays: nobody has two closed ones, and none closes for a session that is over."""
-        if kept.ended and not self._succeeded(kept):
+        if kept.ended and not kept.displaced and not self._succeeded(kept):
             self.breaks("I4", f"the relay of {host.machine_id} closed for {kept.session_id}, ended by {kept.end_reason}")
         for other in self.chips.values():
-            if other is not host and other.relay == "closed" and other.session_id is not None:
-                theirs = self.sessions.get(other.session_id)
-                if theirs is not None and theirs.operator_id == kept.operator_id:
-                    self.breaks(
-                        "I4", f"{kept.operator_id} has closed relays at {host.machine_id} and {other.machine_id}"
-                    )
+            theirs = self.sessions.get(other.session_id or "") if other.relay == "closed" else None
+            if other is host or theirs is None or theirs.operator_id != kept.operator_id:
+                continue
+            if not (theirs.displaced or theirs.yields or kept.displaced or kept.yields):
+                self.breaks("I4", f"{kept.operator_id} has closed relays at {host.machine_id} and {other.machine_id}")
 
     def _succeeded(self, kept: Kept) -> bool:
         """Whether the same person has an open session at the same machine now."""
         successor = self.open_at.get(kept.machine_id)
         return successor is not None and self.sessions[successor].operator_id == kept.operator_id
 
-    def _bounded(self, host: ChipHost, kept: Kept) -> None:
-        """INVARIANT 6: look again when the lease is over for certain, and when the ground is."""
-        config, rate = host.chip.config, host.clocks.rate
-        drain_ms = config.drain_s * 1000 / rate
-        lease_ms = kept.lease_s * 1000 / rate
-        self.timeline.after(int(lease_ms + drain_ms) + ROUNDING_MS, self._must_be_open, host, kept.session_id, "its lease is over")
-        if kept.ground_ends is not None:
-            slow_ms = lease_ms - kept.lease_s * 1000
-            ends = kept.ground_ends - self.base_ms + drain_ms + max(0.0, slow_ms) + self.clock_error_ms + 1_000
-            self.timeline.at(int(ends), self._must_be_open, host, kept.session_id, "what it rests on is over")
+    def renewed(self, host: ChipHost, lease_s: int) -> None:
+        """The chip took a renewal."""
+        self.stats.count("renewals taken")
+        self.note(host.machine_id, f"lease begins anew, {lease_s} s")
+        self._lease_begins(host, lease_s)
 
-    def _must_be_open(self, host: ChipHost, session_id: str, why: str) -> None:
-        if host.relay == "closed" and host.session_id == session_id:
-            self.breaks("I6", f"the relay of {host.machine_id} is closed for {session_id} although {why}")
+    def _lease_begins(self, host: ChipHost, lease_s: int) -> None:
+        """INVARIANT 6, the lease: look again when it is over for certain."""
+        number = self._leases[host.machine_id] = self._leases.get(host.machine_id, 0) + 1
+        longest_ms = (lease_s + host.chip.config.drain_s) * 1000 / host.clocks.rate
+        self.timeline.after(int(longest_ms) + ROUNDING_MS, self._lease_over, host, host.session_id, number)
+
+    def _lease_over(self, host: ChipHost, session_id: str, number: int) -> None:
+        if host.relay == "closed" and host.session_id == session_id and self._leases[host.machine_id] == number:
+            self.breaks("I6", f"the relay of {host.machine_id} is closed for {session_id} although its lease is over")
 
     def relay_opened(self, host: ChipHost, event: Event) -> None:
         self.note(host.machine_id, f"relay opens by {type(event).__name__}")
+        self.ground.look(host)
 
-    # --- gateways ---
+    def held(self, session_id: str) -> Held | None:
+        """For the watch over the ground: whose session this is."""
+        kept = self.sessions.get(session_id)
+        return Held(session_id, kept.operator_id, kept.displaced) if kept else None
 
-    def gateway_received(self, gateway: GatewayHost, topic: str, payload: bytes) -> None:
-        addressed = topics.chip_topic(topic)
-        if addressed is None:
-            return
-        self.note(gateway.client_id, f"receives {addressed[1]} of {addressed[0]}")
-        if addressed[1] == "request":
-            self.reached.add((addressed[0], "decision", _request_id(payload).request_id))
+    # --- gateways: what is made durable ---
 
     def committed(self, gateway: GatewayHost, batch: Batch, result: orders.Committed) -> None:
+        self._commands.update(result.commands)
         for draft, reply in zip(batch.drafts, result.replies, strict=True):
-            self.note(gateway.client_id, f"has {draft.kind} of {draft.machine_id} on record: {draft.outcome or ''}")
-            if draft.kind == "decision":
-                self._decided(draft, reply)
-            elif draft.kind == "event":
-                self.events.setdefault(draft.machine_id or "", set()).add(draft.message_id or "")
-        opened = {row[_SESSION["session_id"]]: row for row in batch.opened}
+            self._recorded(gateway, draft, reply)
         for row in batch.changed:
-            ended = row[_CHANGED["ended_at"]]
-            if ended is not None:
+            if row[_CHANGED["ended_at"]] is not None:
                 self._end(row[0], row[_CHANGED["end_reason"]])
-        for row in opened.values():
+        for row in batch.opened:
             self._open(row)
         for row in batch.changed:
             self._check_ended(row[0])
+        for machine_id, _, first, last in batch.lost:
+            self.lost[machine_id] = self.lost.get(machine_id, 0) + (0 if last is None else last - first + 1)
+
+    def _recorded(self, gateway: GatewayHost, draft: Draft, reply: bytes | None) -> None:
+        self.stats.count(f"{draft.kind}s on record")
+        if self.log is not None:
+            self.note(gateway.client_id, f"has {draft.kind} of {draft.machine_id} on record {draft.outcome or ''}")
+        if draft.kind == "decision":
+            self._decided(draft, reply)
+        elif draft.kind == "event":
+            self.events.setdefault(draft.machine_id or "", set()).add(draft.message_id or "")
+            self._same_again(_decode_event(draft.body).judged)
+        elif draft.kind == "command":
+            body = _decode_command(draft.body)
+            self.note(draft.machine_id or "", f"is to be locked: {body.reason}")
+            self._same_again(body.review)
+
+    def _same_again(self, body: DecisionBody | None) -> None:
+        if body is not None and decide_again(body, self.rulebook) != body.decision:
+            self.breaks("I7", f"the decision {body.asked.request_id} comes out otherwise from its record")
 
     def _decided(self, draft: Draft, reply: bytes | None) -> None:
         key: Key = (draft.machine_id or "", "decision", draft.message_id or "")
-        if key in self.replies:
+        if key in self._replies:
             self.breaks("I2", f"a second decision on {key[2]} of {key[0]}")
             return
         body = _decode_body(draft.body)
-        self.stats.count("decisions")
-        if decide_again(body, self.rulebook) != body.decision:
-            self.breaks("I7", f"decision {key[2]} of {key[0]} comes out otherwise from its record")
-        self.replies[key] = reply
+        self._same_again(body)
+        self._replies[key] = reply
         grant = draft.answer.grant if draft.answer else None
         if (draft.outcome == "allow") != (grant is not None):
             self.breaks("I1", f"{key[2]} of {key[0]} is on record as {draft.outcome}, but its answer says otherwise")
         if grant is None:
-            self.decisions[key] = None
             return
-        ground = ground_ends(body.facts)
-        kept = Kept(grant.sid, grant.aud, draft.operator_id, grant.jti, grant.lease_s, ground)
-        self.decisions[key] = self.sessions[grant.sid] = kept
         self.stats.count("allows")
+        yields = bool(body.decision.overridden)
+        kept = Kept(grant.sid, grant.aud, draft.operator_id or "", grant.jti, grant.lease_s, yields)
+        self._allows[key] = self.sessions[grant.sid] = kept
+        if yields:
+            for session_id in body.replaces:
+                self.sessions[session_id].displaced = True
+        self._code_is_new(key, body)
+
+    def _code_is_new(self, key: Key, body: DecisionBody) -> None:
+        question = self._questions.get(key[2])
+        if question is None or kind_of(question.credential) != "code":
+            return
+        if question.credential in self._used:
+            self.breaks("I5", f"{key[2]} of {key[0]} was let in by a code that was used before")
+        self._used.add(question.credential)
 
     def _open(self, row: Any) -> None:
         session_id, machine_id, operator_id = row[0], row[_SESSION["machine_id"]], row[_SESSION["operator_id"]]
+        if session_id not in self.sessions:
+            self.breaks("I1", f"session {session_id} opened without an allow on record")
+            return
         if row[_SESSION["ended_at"]] is not None:
             self._end(session_id, row[_SESSION["end_reason"]])  # opened and replaced within one batch
             return
         if machine_id in self.open_at:
             self.breaks("I4", f"two open sessions at {machine_id}")
-        if operator_id in self.open_of:
+        if operator_id in self._open_of:
             self.breaks("I4", f"two open sessions of {operator_id}")
-        if session_id not in self.sessions:
-            self.breaks("I1", f"session {session_id} opened without an allow on record")
-            return
-        self.open_at[machine_id] = session_id
-        if operator_id is not None:
-            self.open_of[operator_id] = session_id
+        self.open_at[machine_id] = self._open_of[operator_id] = session_id
 
     def _end(self, session_id: str, reason: str | None) -> None:
         kept = self.sessions[session_id]
@@ -258,59 +284,69 @@ class Invariants(Struct):
         kept.ended, kept.end_reason = True, reason
         self.stats.count("sessions ended")
         self.note(kept.machine_id, f"session {session_id} ended in the database: {reason}")
-        if self.open_at.get(kept.machine_id) == session_id:
-            del self.open_at[kept.machine_id]
-        if self.open_of.get(kept.operator_id or "") == session_id:
-            del self.open_of[kept.operator_id or ""]
+        for index, name in ((self.open_at, kept.machine_id), (self._open_of, kept.operator_id)):
+            if index.get(name) == session_id:
+                del index[name]
 
     def _check_ended(self, session_id: str) -> None:
         kept = self.sessions[session_id]
         host = self.chips[kept.machine_id]
-        if kept.ended and host.relay == "closed" and host.session_id == session_id and not self._succeeded(kept):
+        if not kept.ended or host.relay == "open" or host.session_id != session_id or self._succeeded(kept):
+            return
+        if kept.displaced:
+            self.ground.look(host)
+        else:
             self.breaks("I4", f"session {session_id} ended by {kept.end_reason}; {kept.machine_id}'s relay is closed")
+
+    # --- gateways: what comes and goes ---
+
+    def gateway_received(self, gateway: GatewayHost, topic: str, payload: bytes) -> None:
+        addressed = topics.chip_topic(topic)
+        if addressed is None:
+            return
+        if self.log is not None:
+            self.note(gateway.client_id, f"receives {addressed[1]} of {addressed[0]}")
+        if addressed[1] == "request":
+            self._reached.add((addressed[0], "decision", _request_id(payload).request_id))
 
     def gateway_published(self, gateway: GatewayHost, message: Outbound) -> None:
         machine_id, _, kind = message.topic.removeprefix(f"{topics.ROOT}/").partition("/")
+        if kind == "command":
+            self.stats.count("commands sent")
+            self.note(gateway.client_id, f"sends a command to {machine_id}")
+            if message.payload not in self._commands:
+                self.breaks("I1", f"a command to {machine_id} that was not signed after a commit")
         if kind != "decision":
             return
         key: Key = (machine_id, "decision", _request_id(message.payload).request_id)
         self.note(gateway.client_id, f"answers {key[2]} of {machine_id}")
-        if self.replies.get(key) != message.payload:
-            self.breaks("I2" if key in self.replies else "I1", f"an answer to {key[2]} that is not the one on record")
+        if self._replies.get(key) != message.payload:
+            self.breaks("I2" if key in self._replies else "I1", f"an answer to {key[2]} that is not the one on record")
 
     def gateway_failed(self, gateway: GatewayHost, error: BaseException) -> None:
         self.breaks("F", f"{gateway.client_id}: {type(error).__name__}: {error}")
 
     def broker_forgot(self) -> None:
         """What the gateways had not dealt with is lost; nobody can answer it."""
-        self.reached = {key for key in self.reached if key in self.replies}
+        self._reached = {key for key in self._reached if key in self._replies}
 
     # --- in the end ---
 
     def at_rest(self, events_may_be_lost: bool) -> None:
         """When faults have stopped and time has passed."""
-        unanswered = sorted(key for key in self.reached if key not in self.replies)
+        unanswered = sorted(key for key in self._reached if key not in self._replies)
         if unanswered:
             self.breaks("I2", f"{unanswered[0][2]} of {unanswered[0][0]} reached a gateway and was never decided")
         for host in self.chips.values():
-            if host.relay == "closed":
-                self.breaks("L", f"the relay of {host.machine_id} is still closed for {host.session_id}")
-            if len(host.chip.outbox):
-                self.breaks("L", f"{host.machine_id} still keeps {len(host.chip.outbox)} messages")
-            made = host.chip._seq
-            arrived = len(self.events.get(host.machine_id, ()))
-            if not events_may_be_lost and made != arrived:
-                self.breaks("L", f"{host.machine_id} made {made} events, {arrived} are on record")
+            self._chip_at_rest(host, events_may_be_lost)
         for session_id in self.open_at.values():
             self.breaks("L", f"session {session_id} is still open in the database")
 
-
-def ground_ends(facts: Facts) -> int | None:
-    """When what an allow rests on is over (Unix ms), for people with one certificate and one employment."""
-    days = []
-    for certificate in facts.certificates:
-        days.append(certificate.valid_until)
-        if certificate.review_due is not None and certificate.reviewed_on is None:
-            days.append(certificate.review_due)
-    days += [work.until for work in facts.employments if work.until is not None]
-    return min((end_of(day) for day in days), default=None)
+    def _chip_at_rest(self, host: ChipHost, events_may_be_lost: bool) -> None:
+        if host.relay == "closed":
+            self.breaks("L", f"the relay of {host.machine_id} is still closed for {host.session_id}")
+        if len(host.chip.outbox):
+            self.breaks("L", f"{host.machine_id} still keeps {len(host.chip.outbox)} messages")
+        made, arrived = host.chip._seq, len(self.events.get(host.machine_id, ()))
+        if not events_may_be_lost and made != arrived:
+            self.breaks("L", f"{host.machine_id} made {made} events, {arrived} are on record")

@@ -1,5 +1,6 @@
 """People: they scan, weld in arcs, finish or forget to, and walk to the next machine."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -11,7 +12,11 @@ Leave = Literal["finish", "forget"]
 
 
 class Visit(Struct, frozen=True):
-    """One person at one machine: ``bursts`` are pairs of rest and arc, milliseconds. ``shows`` is what is scanned."""
+    """One person at one machine: ``bursts`` are pairs of rest and arc, milliseconds.
+
+    ``shows`` is what is scanned: ``badge``, ``code`` for the rolling code of the moment, ``old code`` for one that was
+    scanned before, or the text itself.
+    """
 
     person: str
     machine_id: str
@@ -22,10 +27,14 @@ class Visit(Struct, frozen=True):
 
 
 class Person:
-    """Is at one machine at a time; whoever walks away in the midst of work leaves the machine as it is."""
+    """Is at one machine at a time; whoever walks away in the midst of work leaves the machine as it is.
 
-    def __init__(self, timeline: Timeline) -> None:
+    ``credential`` makes the text to scan of a person and what is shown.
+    """
+
+    def __init__(self, timeline: Timeline, credential: Callable[[str, str], str]) -> None:
         self._timeline = timeline
+        self._credential = credential
         self._visit: Visit | None = None
         self._stage = 0
         self._tries = 0
@@ -48,7 +57,7 @@ class Person:
         if visit is None or number != self._number or self._tries <= 0 or not host.powered:
             return
         self._tries -= 1
-        host.scan(visit.shows, self)
+        host.scan(self._credential(visit.person, visit.shows), self)
 
     def shown(self, host: ChipHost, outcome: str | None, codes: tuple[str, ...]) -> None:
         """What the chip says after the scan."""

@@ -4,12 +4,11 @@ Each act stands for itself, so that a failing run can be made smaller by leaving
 """
 
 from random import Random
-from typing import Any
 
 from msgspec import Struct
 
 from gateway.core.policy import Policy
-from tests.simulation.county import CHANGES, DAY_MS, make_policy
+from tests.simulation.county import DAY_MS, ORDERS, REGISTRY_CHANGES, make_policy
 from tests.simulation.gateway_host import CRASH_POINTS
 from tests.simulation.network import Weather
 from tests.simulation.people import Visit
@@ -84,7 +83,10 @@ def make_config(seed: int) -> Config:
         gateways=random.choice((1, 1, 2)),
         policy=make_policy(random),
         weather=Weather(
-            base_ms=random.choice((2, 20, 100, 400)), jitter_ms=random.choice((1, 50, 500, 3_000)), hostile=hostile
+            base_ms=random.choice((2, 20, 100, 400)),
+            jitter_ms=random.choice((1, 50, 500, 3_000)),
+            spikes=random.choice((0.0, 0.002)),
+            hostile=hostile,
         ),
         usage_every_s=random.choice((10, 30, 60, 60, 120)),
         persistent_broker=random.random() < 0.75,
@@ -126,9 +128,9 @@ def _visit(config: Config, random: Random, person: str) -> Visit:
         (random.randrange(2_000, random.choice((20_000, 20_000, 600_000))), random.randrange(1_000, 240_000))
         for _ in range(random.choice((0, 1, 2, 3, 5, 8)))
     )
-    shows = person
-    if random.random() < 0.05:
-        shows = random.choice((f"P{random.randrange(config.people):06}", "nobody at all", "\x00"))
+    shows = random.choice(("badge", "code"))
+    if random.random() < 0.1:
+        shows = random.choice(("old code", "old code", f"P{random.randrange(config.people):06}", "nobody", "\x00"))
     machine_id = f"HJ-{random.randrange(config.machines):04}"
     leave = "finish" if random.random() < 0.7 else "forget"
     return Visit(person, machine_id, shows, bursts, leave, tries=random.choice((1, 2, 4)))  # type: ignore[arg-type]
@@ -167,6 +169,7 @@ def _kinds(config: Config) -> dict[str, float]:
         "database away": 1.5,
         "broker crash": 0.7,
         "registry": 4,
+        "order": 3,
         "replay": 1.5,
     }
 
@@ -195,9 +198,11 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
         case "broker crash" | "database away" | "gateway freeze":
             return [Act(at, kind, gateway, min(span, 120_000))]
         case "registry":
-            return _registry_fault(random, at, long)
+            return _change(random, at, long, "registry", random.choice(REGISTRY_CHANGES))
+        case "order":
+            return _change(random, at, long, "order", random.choice(ORDERS))
         case "replay":
-            detail = random.choice(("request", "retained decision", "decision", "other machine"))
+            detail = random.choice(("again", "retained", "other machine"))
             return [Act(at, kind, chip, random.randrange(1, 1_000), detail)]
         case _:
             return [Act(at, kind, gateway if "gateway" in kind or kind == "scribe dies" else chip, span)]
@@ -209,18 +214,10 @@ def _clock_fault(config: Config, random: Random, gateway: int, at: int, back: in
     return [Act(at, "gateway clock", gateway, off), Act(at + back, "gateway clock", gateway, 0)]
 
 
-def _registry_fault(random: Random, at: int, back: int) -> list[Act]:
-    """A change of the registries, mostly taken back later."""
-    number, pair = random.randrange(1_000), random.randrange(len(CHANGES) // 2)
-    acts = [Act(at, "registry", number, 0, CHANGES[2 * pair])]
-    if random.random() < 0.8:
-        acts.append(Act(at + back, "registry", number, 0, CHANGES[2 * pair + 1]))
+def _change(random: Random, at: int, back: int, what: str, pair: tuple[str, str]) -> list[Act]:
+    """A change of the registries or an order, mostly taken back later."""
+    number, (there, back_again) = random.randrange(1_000), pair
+    acts = [Act(at, what, number, 0, there)]
+    if back_again and random.random() < 0.8:
+        acts.append(Act(at + back, what, number, 0, back_again))
     return acts
-
-
-def quantities(acts: list[Act]) -> dict[str, Any]:
-    """How many acts of each kind a plan holds."""
-    kinds: dict[str, int] = {}
-    for act in acts:
-        kinds[act.what] = kinds.get(act.what, 0) + 1
-    return kinds

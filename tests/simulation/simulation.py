@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 import simulator.outbox
+from gateway.core.credential import make_code, step_at
 from gateway.core.policy import Rulebook
 from gateway.wire import topics
 from simulator.chip import ChipConfig
@@ -14,6 +15,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.chip_host import ChipClocks, ChipHost, World
 from tests.simulation.database import Database, ScribeModel
 from tests.simulation.gateway_host import Carrier, GatewayHost, Surroundings, virtual_time
+from tests.simulation.ground import Ground, Held, Limits
 from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.network import Line, Network, Weather
 from tests.simulation.people import Person
@@ -27,6 +29,8 @@ GATEWAY_KEEPALIVE_MS = 20_000
 FIRST_CHIP_AT_MS = 30_000
 """A broker drops what nobody has subscribed to yet, so gateways come first."""
 CALM = Weather(base_ms=20, jitter_ms=30, spikes=0.0)
+CLOCK_ERROR_MS = 5_000
+"""How wrong the gateways' clocks may be where they are not wild."""
 CHECK_EVERY_MS = 60_000
 """How often a run looks whether something is broken; it stops at the first thing anyway."""
 
@@ -41,22 +45,42 @@ class Simulation:
         self._acts = acts
         self._random = Random(f"{config.seed}/run")
         rulebook = Rulebook(config.policy)
-        clock_error_ms = 0 if config.wild_clocks else 5_000
-        self.invariants = Invariants(self.timeline, config.base_ms, rulebook, self.stats, clock_error_ms)
+        self.county = registries.make_county(
+            Random(f"{config.seed}/county"), config.base_ms, config.policy, config.machines, config.people
+        )
+        clock_error_ms = None if config.wild_clocks else CLOCK_ERROR_MS
+        limits = Limits(config.policy, config.weather, config.commit_ms[1], clock_error_ms)
+        self.ground = Ground(self.timeline, self.county, limits, self._held, self._breaks)
+        self.invariants = Invariants(self.timeline, rulebook, self.stats, self.ground)
         self.invariants.log = None if traced is None else deque(maxlen=traced or None)
         self.broker = Broker(
             self.timeline, Random(f"{config.seed}/broker"), self.stats, persistent=config.persistent_broker
         )
         self.network = Network(self.timeline, self.broker.lost)
         self.database = Database()
-        self.county = registries.make_county(
-            Random(f"{config.seed}/county"), config.base_ms, config.machines, config.people
-        )
         self._signer, verify = signing(config.real_tokens, lambda: self._random.randbytes(32))
+        self._code_key = self._random.randbytes(32)
         self.chips = self._make_chips(verify)
-        self.invariants.chips = {host.machine_id: host for host in self.chips}
-        self.people = [Person(self.timeline) for _ in range(config.people)]
+        self.invariants.chips = self.ground.chips = {host.machine_id: host for host in self.chips}
+        self._codes: deque[str] = deque(maxlen=20)
+        self.people = [Person(self.timeline, self._credential) for _ in range(config.people)]
         self.gateways = self._make_gateways(rulebook)
+
+    def _held(self, session_id: str) -> Held | None:
+        return self.invariants.held(session_id)
+
+    def _breaks(self, invariant: str, what: str) -> None:
+        self.invariants.breaks(invariant, what)
+
+    def _credential(self, person: str, shows: str) -> str:
+        """The text that a person holds before a scanner."""
+        if shows == "badge":
+            return person
+        if shows == "code":
+            step = step_at(self.config.base_ms + self.timeline.now)
+            self._codes.append(make_code(self._code_key, person, step))
+            return self._codes[-1]
+        return self._random.choice(self._codes or [person]) if shows == "old code" else shows
 
     def _make_chips(self, verify: Verify) -> list[ChipHost]:
         config, lease = self.config, self.config.policy.lease
@@ -94,6 +118,7 @@ class Simulation:
             self._make_scribe,
             config.base_ms,
             config.commit_ms,
+            (self._code_key,),
         )
         hosts = []
         for number in range(config.gateways):
@@ -175,73 +200,80 @@ class Simulation:
             self.people[act.whom].go(act.visit, host)
             return
         self.stats.fault(act.what)
-        name = act.what.replace(" ", "_")
-        getattr(self, f"_{name}")(act)
+        kind, _, name = act.what.partition(" ")
+        match kind:
+            case "chip" | "tamper":
+                self._chip_fault(act, name or kind)
+            case "gateway" | "scribe":
+                self._gateway_fault(act, name if kind == "gateway" else kind)
+            case "registry" | "order":
+                self._change(act)
+            case "replay":
+                self._replay(act)
+            case _:
+                self._shared_fault(act)
 
-    def _chip_power(self, act: Act) -> None:
-        host = self.chips[act.whom]
-        host.power(False)
-        self.timeline.after(act.much, host.power, True)
+    def _chip_fault(self, act: Act, what: str) -> None:
+        host, span = self.chips[act.whom], act.much
+        self.ground.disturbed(self.timeline.now + max(span, 0), host.machine_id)
+        match what:
+            case "power":
+                host.power(False)
+                self.timeline.after(span, host.power, True)
+            case "cut":
+                self.network.stall(host.line, span)
+            case "stall":
+                self.network.stall(host.line, span, up=act.detail == "up", down=act.detail == "down")
+            case "clock" if host.clocks.wall_off_ms is not None:
+                host.clocks.wall_off_ms = span
+            case "tamper":
+                host.open_housing()
 
-    def _chip_cut(self, act: Act) -> None:
-        self.network.stall(self.chips[act.whom].line, act.much)
+    def _gateway_fault(self, act: Act, what: str) -> None:
+        gateway, span = self.gateways[act.whom], act.much
+        self.ground.blind(self.timeline.now + max(span, 0))
+        match what:
+            case "crash":
+                gateway.crash_at, gateway.down_ms = act.detail, span  # type: ignore[assignment]
+            case "dies":
+                gateway.down_ms = span
+                gateway.crash(silently=act.detail == "machine")
+            case "stop":
+                gateway.down_ms = span
+                gateway.stop()
+            case "cut":
+                self.network.stall(gateway.line, span)
+            case "stall":
+                self.network.stall(gateway.line, span, up=act.detail == "up", down=act.detail == "down")
+            case "freeze":
+                gateway.freeze(span)
+            case "clock":
+                gateway.clock_off_ms = span
+            case "scribe":
+                gateway.scribe_dies()
 
-    def _chip_stall(self, act: Act) -> None:
-        self.network.stall(self.chips[act.whom].line, act.much, up=act.detail == "up", down=act.detail == "down")
-
-    def _chip_clock(self, act: Act) -> None:
-        clocks = self.chips[act.whom].clocks
-        if clocks.wall_off_ms is not None:
-            clocks.wall_off_ms = act.much
-
-    def _tamper(self, act: Act) -> None:
-        self.chips[act.whom].open_housing()
-
-    def _gateway_crash(self, act: Act) -> None:
-        gateway = self.gateways[act.whom]
-        gateway.crash_at, gateway.down_ms = act.detail, act.much  # type: ignore[assignment]
-
-    def _gateway_dies(self, act: Act) -> None:
-        gateway = self.gateways[act.whom]
-        gateway.down_ms = act.much
-        gateway.crash(silently=act.detail == "machine")
-
-    def _gateway_stop(self, act: Act) -> None:
-        gateway = self.gateways[act.whom]
-        gateway.down_ms = act.much
-        gateway.stop()
-
-    def _gateway_cut(self, act: Act) -> None:
-        self.network.stall(self.gateways[act.whom].line, act.much)
-
-    def _gateway_stall(self, act: Act) -> None:
-        self.network.stall(self.gateways[act.whom].line, act.much, up=act.detail == "up", down=act.detail == "down")
-
-    def _gateway_freeze(self, act: Act) -> None:
-        self.gateways[act.whom].freeze(act.much)
-
-    def _gateway_clock(self, act: Act) -> None:
-        self.gateways[act.whom].clock_off_ms = act.much
-
-    def _scribe_dies(self, act: Act) -> None:
-        self.gateways[act.whom].scribe_dies()
-
-    def _database_away(self, act: Act) -> None:
-        self.database.away = True
-        self.timeline.after(act.much, self._database_back)
-
-    def _database_back(self) -> None:
-        self.database.away = False
-
-    def _broker_crash(self, act: Act) -> None:
-        if self.broker.up:
+    def _shared_fault(self, act: Act) -> None:
+        self.ground.blind(self.timeline.now + act.much)
+        if act.what == "database away":
+            self.database.away = True
+            self.timeline.after(act.much, self._database_back)
+        elif self.broker.up:
             self.broker.crash(act.much)
             if not self.config.persistent_broker:
                 self.invariants.broker_forgot()
 
-    def _registry(self, act: Act) -> None:
-        wall_ms = self.config.base_ms + self.timeline.now
-        registries.change(self.county, act.detail, act.whom, wall_ms)
+    def _database_back(self) -> None:
+        self.database.away = False
+
+    def _change(self, act: Act) -> None:
+        """The registries change, or somebody gives an order."""
+        now = self.timeline.now
+        if act.what == "registry":
+            registries.change(self.county, act.detail, act.whom, now)
+        else:
+            machine = sorted(self.county.machines)[act.whom % len(self.county.machines)]
+            registries.order(self.county, act.detail, act.whom, now, self.invariants.open_at.get(machine))
+        self.ground.changed()
         for gateway in self.gateways:
             gateway.registry_changed()
 
@@ -251,13 +283,14 @@ class Simulation:
         if not recorded:
             return
         topic, payload = recorded[act.much % len(recorded)]
-        kind = topic.rpartition("/")[2]
+        machine_id, kind = topic.split("/")[-2:]
         if kind == "request":
             self.broker.publish(topic, payload)
-        elif act.detail == "other machine":
-            self.broker.to_chip(topics.decision(self.chips[act.whom].machine_id), payload, retained=False)
-        else:
-            self.broker.to_chip(topic, payload, retained=act.detail == "retained decision")
+            return
+        if act.detail == "other machine":
+            machine_id = self.chips[act.whom].machine_id
+        again = topics.decision(machine_id) if kind == "decision" else topics.command(machine_id)
+        self.broker.to_chip(again, payload, retained=act.detail == "retained")
 
 
 def run(config: Config, acts: list[Act], *, traced: int | None = None) -> tuple[Statistics, Broken | None, Any]:

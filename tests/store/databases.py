@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, event
 from gateway.core.model import Decision, Outcome
 from gateway.gate.entry import DecisionBody
 from gateway.store.engine import open_engine
-from gateway.store.journal import Batch, Journal
+from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS, Batch, Book, Journal, read_book
 from gateway.store.ledger import Draft, Head, Stored, read_head, rows_in_order
 from gateway.store.prepared import Row
 from gateway.store.scribe import Scribe
@@ -92,12 +92,52 @@ def other(kind: RecordKind, message_id: str | None, machine_id: str | None = "HJ
     return Draft(kind, AT, encode(facts()), machine_id, message_id)
 
 
-def session(session_id: str, machine_id: str = "HJ-0001", operator_id: str | None = "P000123") -> Row:
-    return (session_id, machine_id, operator_id, f"request-{session_id}", "330521", AT, None, AT + 930_000, None, None)
+SESSION: dict[str, Any] = {
+    "division": "330521",
+    "granted_at": AT,
+    "unlocked_at": None,
+    "open_until": AT + 1_070_400,
+    "ended_at": None,
+    "end_reason": None,
+    "has_clock": True,
+    "offline": False,
+    "lease_s": 900,
+    "leased_at": AT,
+    "lease_until": AT + 930_000,
+    "n": 0,
+    "drained_at": None,
+    "drain_reason": None,
+    "lock_id": None,
+    "lock_now": None,
+}
+
+
+def session(
+    session_id: str, machine_id: str = "HJ-0001", operator_id: str | None = "P000123", **different: Any
+) -> Row:
+    """A row of the sessions table: granted and not heard of since."""
+    named = {"session_id": session_id, "machine_id": machine_id, "operator_id": operator_id}
+    values = SESSION | named | {"request_id": f"request-{session_id}"} | different
+    return tuple(values[name] for name in SESSION_COLUMNS)
+
+
+def changed(session_id: str, **different: Any) -> Row:
+    """The change of a session to what is ``different`` from its beginning."""
+    values = SESSION | {"session": session_id} | different
+    return tuple(values[name] for name in CHANGED_COLUMNS)
 
 
 def ended(session_id: str, reason: str = "locked") -> Row:
-    return (session_id, AT, AT + 1000, reason)
+    return changed(session_id, unlocked_at=AT, ended_at=AT + 1000, end_reason=reason)
+
+
+def book(connection: Connection, *, whole: bool = True, recent_since: int | None = None) -> Book:
+    return read_book(connection, whole=whole, recent_since=recent_since)
+
+
+def open_ids(connection: Connection) -> list[str]:
+    """The sessions that have not ended."""
+    return sorted(row[0] for row in book(connection, whole=False).sessions)
 
 
 def chain(engine: Engine, signer: Signer, length: int) -> None:
@@ -121,7 +161,10 @@ def whole_chain(engine: Engine) -> tuple[list[Stored], Head | None]:
 
 def everything(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables that the gate writes."""
-    tables = ("ledger", "ledger_head", "sessions", "usage", "chips")
+    tables = (
+        *("ledger", "ledger_head", "sessions", "usage", "chips"),
+        *("used_codes", "event_seqs", "lost_evidence", "offline_lists"),
+    )
     with connection.begin():
         return {
             name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")]

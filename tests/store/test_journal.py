@@ -15,19 +15,28 @@ from gateway.store.journal import (
     USAGE_COLUMNS,
     Batch,
     Journal,
-    chip_serials,
     keep_policy,
-    open_sessions,
     policy_document,
     probe,
 )
 from gateway.store.ledger import check
 from gateway.store.prepared import Row
 from gateway.wire.tokens import Signer
-from tests.store.databases import AT, Databases, decision, ended, everything, session, whole_chain
+from tests.store.databases import (
+    AT,
+    Databases,
+    book,
+    changed,
+    decision,
+    ended,
+    everything,
+    open_ids,
+    session,
+    whole_chain,
+)
 
 USAGE: Row = ("session-1", "HJ-0001", 5, AT, AT, "closed", 60, 30, 10, 3, 12.5, 120.0, 24.0, False)
-CHIP: Row = ("HJ-0001", AT, True, "CHIP-0001", "1.0", "open", "c-1")
+CHIP: Row = ("HJ-0001", AT, True, "CHIP-0001", "1.0", "open", "c-1", AT)
 
 
 def usage(**different: object) -> Row:
@@ -46,8 +55,10 @@ SPOILERS: dict[str, Callable[[], Batch]] = {
     "a session at a machine that has one": lambda: Batch(opened=[session("session-2", operator_id="P000999")]),
     "a session of somebody who has one": lambda: Batch(opened=[session("session-2", machine_id="HJ-0002")]),
     "a session id that exists": lambda: Batch(opened=[session("session-0", "HJ-0003", "P000333")]),
-    "a session that ends without a reason": lambda: Batch(changed=[("session-0", AT, AT, None)]),
-    "a reason without an end": lambda: Batch(changed=[("session-0", AT, None, "locked")]),
+    "a session that ends without a reason": lambda: Batch(changed=[changed("session-0", ended_at=AT)]),
+    "a reason without an end": lambda: Batch(changed=[changed("session-0", end_reason="locked")]),
+    "a lock without a reason": lambda: Batch(changed=[changed("session-0", drained_at=AT)]),
+    "a reason for a lock without one": lambda: Batch(changed=[changed("session-0", drain_reason="idle")]),
     "usage without a relay": lambda: Batch(usage=[usage(relay=None)]),
     "a chip without a time": lambda: Batch(chips=[chip(received_at=None)]),
 }
@@ -91,8 +102,8 @@ def test_invariant_a_whole_commit_is_there_for_whoever_opens_the_file_next(
 
 
 def test_an_empty_commit_writes_nothing(connection: Connection, journal: Journal) -> None:
-    head, replies = journal.commit(connection, Batch())
-    assert (head.seq, replies) == (0, [])
+    head, replies, commands = journal.commit(connection, Batch())
+    assert (head.seq, replies, commands) == (0, [], [])
     assert not any(everything(connection).values())
 
 
@@ -134,13 +145,13 @@ def test_people_nobody_knows_may_hold_several_machines_but_one_each(connection: 
 def test_a_session_that_ends_in_the_same_commit_makes_room(connection: Connection, journal: Journal) -> None:
     journal.commit(connection, Batch(opened=[session("session-1")]))
     journal.commit(connection, Batch(changed=[ended("session-1", "replaced")], opened=[session("session-2")]))
-    assert [row[0] for row in open_sessions(connection)] == ["session-2"]
+    assert open_ids(connection) == ["session-2"]
 
 
 def test_a_session_opened_and_ended_within_one_commit_makes_room_too(connection: Connection, journal: Journal) -> None:
-    over = (*session("session-1")[:8], AT + 1, "replaced")
+    over = session("session-1", ended_at=AT + 1, end_reason="replaced")
     journal.commit(connection, Batch(opened=[over, session("session-2")]))
-    assert [row[0] for row in open_sessions(connection)] == ["session-2"]
+    assert open_ids(connection) == ["session-2"]
 
 
 ROUNDS = 12
@@ -212,19 +223,19 @@ def test_of_two_reports_of_a_chip_the_last_to_arrive_stays_whatever_the_clock_sa
 ) -> None:
     journal.commit(connection, Batch(chips=[CHIP]))
     journal.commit(connection, Batch(chips=[chip(received_at=received_at, chip="CHIP-0002")]))
-    assert chip_serials(connection) == {"HJ-0001": "CHIP-0002"}
+    assert book(connection).chips == [chip(received_at=received_at, chip="CHIP-0002")]
 
 
 def test_what_a_report_does_not_say_stays_as_it_was(connection: Connection, journal: Journal) -> None:
     """A last will says only that the chip is gone."""
     journal.commit(connection, Batch(chips=[CHIP]))
-    journal.commit(connection, Batch(chips=[("HJ-0001", AT + 1, False, None, None, None, None)]))
+    journal.commit(connection, Batch(chips=[("HJ-0001", AT + 1, False, None, None, None, None, None)]))
     assert everything(connection)["chips"] == [("HJ-0001", AT + 1, 0, *CHIP[3:])]
 
 
 def test_a_chip_that_never_said_its_number_has_none(connection: Connection, journal: Journal) -> None:
     journal.commit(connection, Batch(chips=[chip(chip=None)]))
-    assert chip_serials(connection) == {}
+    assert book(connection).chips == [chip(chip=None)]
 
 
 def test_a_policy_is_kept_once_under_its_hash(connection: Connection) -> None:

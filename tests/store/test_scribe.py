@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from gateway.errors import DatabaseUnavailable
 from gateway.store import orders
-from gateway.store.journal import Batch
+from gateway.store.journal import Batch, Book
 from gateway.store.ledger import Draft, Head, Key, check
 from gateway.store.orders import Commit, Committed, Probe, Recall, Recalled, Refused, Unavailable, Writable
 from gateway.store.scribe import Scribe
@@ -67,7 +67,7 @@ def test_what_was_sent_behind_a_failed_commit_is_refused_until_the_gate_has_read
 
 def test_reading_back_gives_answers_sessions_chips_and_the_latest_time(engine: Engine, signer: Signer) -> None:
     scribe = ready(engine, signer)
-    chip = ("HJ-0001", AT, True, "CHIP-0001", None, None, None)
+    chip = ("HJ-0001", AT, True, "CHIP-0001", None, None, None, AT)
     batch = one().batch
     batch.chips = [chip]
     committed = scribe.carry_out(Commit(batch))
@@ -75,9 +75,9 @@ def test_reading_back_gives_answers_sessions_chips_and_the_latest_time(engine: E
     recalled = scribe.carry_out(Recall([REQUEST_1, ("HJ-0001", "decision", "unknown-0001")]))
     assert isinstance(recalled, Recalled)
     assert recalled.answers == [(REQUEST_1, committed.replies[0])]
-    assert recalled.sessions == [session("session-1")]
-    assert recalled.chips == {"HJ-0001": "CHIP-0001"}
-    assert recalled.latest == AT
+    assert recalled.book.sessions == [session("session-1")]
+    assert recalled.book.chips == [chip]
+    assert recalled.book.latest == AT
 
 
 def test_that_the_clock_is_right_is_put_on_record_and_held_from_there_on(engine: Engine, signer: Signer) -> None:
@@ -86,10 +86,10 @@ def test_that_the_clock_is_right_is_put_on_record_and_held_from_there_on(engine:
     assert isinstance(scribe.carry_out(Commit(Batch([decision("request-0001", at=AT + ahead)]))), Committed)
     recalled = scribe.carry_out(Recall([]))
     assert isinstance(recalled, Recalled)
-    assert recalled.latest == AT + ahead
+    assert recalled.book.latest == AT + ahead
     recalled = scribe.carry_out(Recall([], accept_clock=Draft("gateway", AT, b'{"what":"clock_accepted"}')))
     assert isinstance(recalled, Recalled)
-    assert recalled.latest == AT
+    assert recalled.book.latest == AT
     rows, head = whole_chain(engine)
     assert [row.kind for row in rows] == ["decision", "gateway"]
     assert list(check(rows, head)) == []
@@ -97,8 +97,8 @@ def test_that_the_clock_is_right_is_put_on_record_and_held_from_there_on(engine:
 
 def test_a_value_that_no_column_takes_is_refused_not_called_unavailable(engine: Engine, signer: Signer) -> None:
     scribe = ready(engine, signer)
-    broken = session("session-1")
-    assert isinstance(scribe.carry_out(Commit(Batch(opened=[(*broken[:5], None, *broken[6:])]))), Refused)
+    broken = session("session-1", granted_at=None)
+    assert isinstance(scribe.carry_out(Commit(Batch(opened=[broken]))), Refused)
 
 
 # --- a database that is away, and comes back --------------------------------------------------------------------
@@ -182,7 +182,8 @@ RESULTS: list[orders.Result] = [
     Refused("x"),
     Unavailable("y"),
     Writable(),
-    Committed(Head(3, bytes(32)), [b"{}", None]),
+    Committed(Head(3, bytes(32)), [b"{}", None], [b"{}"]),
+    Recalled([(REQUEST_1, b"{}")], Book([session("session-1")], [], [(1, "P000123")], {"HJ-0001": 7}, [], [], AT)),
 ]
 
 
@@ -196,7 +197,7 @@ def test_a_result_reads_back_as_it_was_written(result: orders.Result) -> None:
 
 async def test_results_come_in_the_order_of_the_orders(engine: Engine, signer: Signer) -> None:
     async with writer_on(Scribe(engine, signer)) as writer:
-        await writer.recall([])
+        await writer.recall(Recall([]))
         under_way = [writer.commit(Batch([decision(f"request-{number:04}")])) for number in range(50)]
         results = await asyncio.gather(*under_way)
     assert [result.head.seq for result in results if isinstance(result, Committed)] == list(range(1, 51))
@@ -204,7 +205,7 @@ async def test_results_come_in_the_order_of_the_orders(engine: Engine, signer: S
 
 async def test_a_batch_larger_than_any_buffer_arrives_whole(engine: Engine, signer: Signer) -> None:
     async with writer_on(Scribe(engine, signer)) as writer:
-        await writer.recall([])
+        await writer.recall(Recall([]))
         drafts = [decision(f"request-{number:05}") for number in range(1000)]
         result = await writer.commit(Batch(drafts))
     assert isinstance(result, Committed)
@@ -214,16 +215,16 @@ async def test_a_batch_larger_than_any_buffer_arrives_whole(engine: Engine, sign
 async def test_conflict_and_unavailable_are_two_errors(databases: Databases, signer: Signer) -> None:
     path = databases.file()
     async with writer_on(Scribe(databases.engine(path, IMPATIENT), signer)) as writer:
-        await writer.recall([])
+        await writer.recall(Recall([]))
         checked(await writer.commit(one().batch))
         with pytest.raises(Conflict):
             checked(await writer.commit(one().batch))
         with locked(path), pytest.raises(DatabaseUnavailable, match="locked"):
             await writer.probe()
         with locked(path), pytest.raises(DatabaseUnavailable, match="locked"):
-            await writer.recall([])
+            await writer.recall(Recall([]))
         await writer.probe()
-        assert (await writer.recall([REQUEST_1])).answers[0][0] == REQUEST_1
+        assert (await writer.recall(Recall([REQUEST_1]))).answers[0][0] == REQUEST_1
         checked(await writer.commit(Batch([decision("request-0002", "HJ-0002")])))
 
 
@@ -231,7 +232,7 @@ async def test_somebody_who_stops_waiting_puts_nobody_else_s_result_out_of_order
     engine: Engine, signer: Signer
 ) -> None:
     async with writer_on(Scribe(engine, signer)) as writer:
-        await writer.recall([])
+        await writer.recall(Recall([]))
         first, second = (
             writer.commit(Batch([decision("request-0001")])),
             writer.commit(Batch([decision("request-0002")])),
@@ -251,6 +252,6 @@ async def test_without_the_scribe_nothing_waits_for_ever() -> None:
         with pytest.raises(ScribeLost):
             await waiting
         with pytest.raises(ScribeLost):
-            await writer.recall([])
+            await writer.recall(Recall([]))
         with pytest.raises(ScribeLost):
             await writer.commit(one().batch)

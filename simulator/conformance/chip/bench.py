@@ -117,9 +117,15 @@ class Bench:
     async def observed(self, watch: "Callable[[Bench], Awaitable[T]]") -> T:
         """What ``watch`` sees, played once however many cases rest on it."""
         if watch not in self._observed:
-            self._observed[watch] = await watch(self)
-        seen: T = self._observed[watch]
-        return seen
+            try:
+                self._observed[watch] = await watch(self)
+            except Failed as failed:
+                self._observed[watch] = failed
+        seen = self._observed[watch]
+        if isinstance(seen, Failed):
+            raise Failed(seen.expected, seen.seen)
+        found: T = seen
+        return found
 
     # --- the bench: what is done to the device --------------------------------------------------------------------
 

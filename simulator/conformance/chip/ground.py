@@ -53,11 +53,12 @@ async def working_day(bench: Bench) -> Day:
     await bench.pause(WELDS_FOR_S)
     await bench.do("arc_off")
     await bench.pause(USAGE_EVERY_S + 1)
+    before_the_end = bench.mark()
     bench.command("lock", sid=unlocked.session_id, n=1, when="now", reason="remote")
     lasted_s = (time.monotonic() - began) * bench.options.scale
     await bench.relay_becomes("open")
     await bench.event("locked", mark, session_id=unlocked.session_id)
-    await bench.status("with the relay open", lambda one: one.relay == "open", bench.mark() - 1)
+    await bench.status("with the relay open", lambda one: one.relay == "open", before_the_end)
     await bench.quiet()
     bench.at_rest()
     return Day(bench.since(mark), unlocked.session_id, request, lasted_s)

@@ -61,7 +61,7 @@ async def welding_is_not_idle(bench: Bench) -> None:
 
 async def reported_and_again(bench: Bench, kind: EventKind) -> None:
     """A second, other event of the kind while the trouble lasts."""
-    first = await bench.event(kind)
+    first = await bench.event(kind, device_s=REPEATED_WITHIN_S)
 
     def second() -> bool | None:
         return any(one.kind == kind and one.event_id != first.event_id for one in bench.events()) or None

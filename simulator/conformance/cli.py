@@ -1,0 +1,182 @@
+"""``weldsim conformance``: a verdict per requirement on a chip or a gateway."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from simulator.conformance import report
+from simulator.conformance.cases import Case, Result
+from simulator.conformance.chip.all import CHIP
+from simulator.conformance.chip.bench import Bench, Options
+from simulator.conformance.chip.broker import Broker
+from simulator.conformance.driver import Driver, DriverError, ManualDriver, ProgramDriver
+from simulator.conformance.keys import PUBLIC, KeyFileError, Keys, keys_in
+from simulator.conformance.packet_log import PacketLog
+from simulator.conformance.runner import play
+
+app = typer.Typer(help="Check a chip or a gateway against every requirement of the protocol.", no_args_is_help=True)
+CAPABILITIES = ("clock", "offline", "relay-sense", "end-of-work", "display")
+MANUAL_LEASE_S = 30.0
+MANUAL_PROMPT_S = 20.0
+"""A person needs time to read and to measure."""
+
+
+@app.command()
+def keys(
+    keys: Annotated[Path, typer.Option(help="Folder for the kit's key; made if it is not there.")] = Path(
+        "conformance"
+    ),
+) -> None:
+    """Make the key that the kit signs with, and print where the device's JWKS is."""
+    _keys(keys)
+    typer.echo(str(keys / PUBLIC))
+
+
+@app.command(name="list")
+def list_cases() -> None:
+    """Every requirement of a chip and of a gateway as a Markdown table."""
+    typer.echo("\n".join(report.listing([case.about for case in CHIP.chosen(())])))
+
+
+@app.command()
+def chip(
+    listen: Annotated[str, typer.Option(help="HOST:PORT where the kit is the broker for the device.")] = "0.0.0.0:1883",
+    keys: Annotated[Path, typer.Option(help="Folder with the kit's key, see `keys`.")] = Path("conformance"),
+    machine_id: Annotated[
+        str, typer.Option(help="The machine id that the device was provisioned with.")
+    ] = "HJ-CONFORM-1",
+    driver: Annotated[str | None, typer.Option(help="Program that acts on the device, one JSON line each way.")] = None,
+    manual: Annotated[
+        bool, typer.Option("--manual", help="A person acts on the device and is told what to do.")
+    ] = False,
+    idle_lock_s: Annotated[int, typer.Option(min=5, help="Idle lock that the device is configured with.")] = 20,
+    drain_s: Annotated[int, typer.Option(min=2, help="Drain deadline that the device is configured with.")] = 10,
+    badge: Annotated[str, typer.Option(help="Text of the code that is scanned.")] = "CONFORMANCE-1",
+    prompt_s: Annotated[float, typer.Option(min=0.1, help="Seconds within which the device has to react.")] = 5.0,
+    time_scale: Annotated[float, typer.Option(min=1, help="The device's clocks run so many times faster.")] = 1.0,
+    without: Annotated[list[str] | None, typer.Option(help=f"Lacks: {', '.join(CAPABILITIES)}.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these ids, or what begins so: CHIP-1, CHIP-1.6.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM chain, for a device that speaks TLS alone.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the chain.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    allow_not_run: Annotated[bool, typer.Option("--allow-not-run", help="Cases not run do not spoil it.")] = False,
+) -> None:
+    """Play a hostile network and a gateway against one device. Exit code 0: conforms; 1: does not; 2: no run."""
+    host, port = _address(listen)
+    scale_floor = Options().lease_real_s if time_scale == 1 else 0.5
+    options = Options(
+        machine_id=machine_id,
+        badge=badge,
+        idle_lock_s=idle_lock_s,
+        drain_s=drain_s,
+        scale=time_scale,
+        prompt_s=MANUAL_PROMPT_S if manual else prompt_s,
+        lease_real_s=MANUAL_LEASE_S if manual else scale_floor,
+        quiet_s=Options().quiet_s if time_scale == 1 else 0.25,
+        without=_without(without or []),
+    )
+    if manual == bool(driver):
+        raise _stop("needs one of --driver COMMAND and --manual")
+    cases = _chosen(CHIP.chosen(tuple(only or ())), only)
+    tls = _tls(tls_cert, tls_key)
+    console = Console()
+    try:
+        results = asyncio.run(_chip(cases, options, (host, port, tls), driver, _keys(keys), console))
+    except (OSError, DriverError) as error:
+        raise _stop(f"{error}" if isinstance(error, DriverError) else f"--listen {listen}: {error.strerror}") from None
+    finish(console, results, "weldgate.chip", junit, allow_not_run=allow_not_run)
+
+
+async def _chip(
+    cases: Sequence[Case[Bench]],
+    options: Options,
+    listen: tuple[str, int, ssl.SSLContext | None],
+    command: str | None,
+    keys: Keys,
+    console: Console,
+) -> list[Result]:
+    log = PacketLog()
+    broker = Broker(options.machine_id, log)
+    await broker.start(*listen)
+    program = ProgramDriver(command) if command else None
+    driver: Driver = program or ManualDriver(console)
+    try:
+        if program is not None:
+            await program.start()
+        bench = Bench(broker, driver, keys, options, log)
+        return await watched(cases, bench, console, options.scale)
+    finally:
+        if program is not None:
+            await program.close()
+        await broker.close()
+
+
+async def watched(cases: Sequence[Case[Any]], stand: Any, console: Console, scale: float = 1.0) -> list[Result]:
+    """The run, with a progress bar where a person watches and is not asked anything."""
+    if not console.is_terminal:
+        return await play(cases, stand)
+    with report.ProgressBar(console, cases, scale) as bar:
+        return await play(cases, stand, bar.watch)
+
+
+def finish(console: Console, results: Sequence[Result], suite: str, junit: Path | None, *, allow_not_run: bool) -> None:
+    """Table, file, exit code."""
+    report.show(console, results, allow_not_run=allow_not_run)
+    if junit is not None:
+        try:
+            report.write(junit, report.junit(results, suite))
+        except OSError as error:
+            raise _stop(f"--junit {junit}: {error.strerror}; choose a place that can be written") from None
+    raise typer.Exit(0 if report.conforms(results, allow_not_run=allow_not_run) else 1)
+
+
+# --- options ----------------------------------------------------------------------------------------------------
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise _stop(f"--listen {text}: write HOST:PORT, for example 0.0.0.0:1883")
+    return host.strip("[]"), int(port)
+
+
+def _keys(folder: Path) -> Keys:
+    try:
+        return keys_in(folder)
+    except KeyFileError as error:
+        raise _stop(f"--keys {error}") from None
+
+
+def _without(names: list[str]) -> frozenset[str]:
+    for name in names:
+        if name not in CAPABILITIES:
+            raise _stop(f"--without {name}: not a capability that may be missing; known: {', '.join(CAPABILITIES)}")
+    return frozenset(names)
+
+
+def _chosen(cases: list[Case[Any]], only: list[str] | None) -> list[Case[Any]]:
+    if not cases:
+        raise _stop(f"--only {' '.join(only or [])}: no case has such an id; see `weldsim conformance list`")
+    return cases
+
+
+def _tls(chain: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if chain is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(chain, key)
+    except (OSError, ssl.SSLError) as error:
+        raise _stop(f"--tls-cert {chain}: {error.strerror or error}; give PEM files of a chain and its key") from None
+    return context
+
+
+def _stop(message: str) -> typer.Exit:
+    """Say what is wrong and end with exit code 2."""
+    typer.echo(f"weldsim conformance: {message}", err=True)
+    return typer.Exit(2)

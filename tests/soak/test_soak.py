@@ -1,0 +1,25 @@
+"""A short shift of the whole county, and how long a revocation takes to reach its chips; `make soak` runs longer ones."""
+
+import pytest
+
+from tests.soak import revocation, shift
+
+SHIFT_S = 75.0
+
+
+@pytest.mark.timeout(400)
+def test_a_county_works_through_a_broker_restart_and_a_kill_9_without_a_mismatch() -> None:
+    result = shift.work(SHIFT_S)
+    assert result.report.mismatch_details == []
+    assert result.report.unanswered == 0
+    assert result.still_open == 0
+    assert set(result.ended) <= {"operator", "replaced"}, "no lease ran out meanwhile"
+    assert result.renewals > result.report.allowed, "sessions live on renewals"
+
+
+def test_every_concerned_session_is_locked_after_a_change_and_no_other() -> None:
+    """The counts are asserted; how fast it goes is for a benchmark (docs/performance.md)."""
+    one, firms, everybody = revocation.measure(machines=300)
+    assert one.sessions == 1
+    assert firms.sessions == 66 - 1
+    assert everybody.sessions == 300 - 66
