@@ -142,12 +142,16 @@ _POLICY_MEANINGS = {
     "grace.<code>": "Days after the last valid day on which the rule only warns.",
     "lease.lease_s": "How long a grant keeps the relay closed, seconds.",
     "lease.start_by_s": "How long a chip may take to accept a grant, seconds.",
-    "lease.idle_lock_s": "Idle time after which a chip locks, seconds. Kept with the policy; not yet sent to chips.",
-    "lease.drain_deadline_s": "How long an arc may go on after a lock, seconds. Kept with the policy; not yet sent.",
+    "lease.idle_lock_s": "Time without an arc after which a session is locked, seconds.",
+    "lease.drain_deadline_s": "How long an arc may go on after a lock, seconds.",
     "requests.max_age_s": "A request whose `at` is further from the gateway's clock is stale, seconds.",
     "requests.answer_within_s": "A request that waited longer inside the gateway is refused as `overloaded`, seconds.",
     "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",
-    "credentials.kinds": "Which kinds of credential are accepted.",
+    "credentials.kinds": "Which kinds of credential are accepted: static badges, rolling codes, or both.",
+    "offline.for_s": "How long after its last contact a chip may unlock by its list, seconds; 0: never.",
+    "offline.operators": "How many of a machine's latest welders its list holds at most.",
+    "offline.recent_days": "Who was let in at the machine within so many days can be on its list.",
+    "offline.lease_s": "How long one unlock by the list lasts, seconds.",
     "hours.from": "First minute of the permitted hours, county time; later than `until` spans midnight.",
     "hours.until": "End of the permitted hours.",
     "age.min_years": "Youngest permitted age, completed years.",
@@ -278,12 +282,10 @@ def _linked(name: str) -> str:
 
 # --- sessions and chips -----------------------------------------------------------------------------------------
 
-_ARM = re.compile(r'^    \("(\w+)", "(\w+)"\): "(\w+)",(?:  # (.*))?$', re.MULTILINE)
-
 
 def session_diagram() -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
-    for (state, step), after in session.TABLE.items():
+    for (state, step), (after, _) in session.TABLE.items():
         if state != after:
             arrows.setdefault((state, after), []).append(step)
     lines = ["stateDiagram-v2", "    [*] --> granted: allow"]
@@ -292,16 +294,12 @@ def session_diagram() -> str:
 
 
 def session_table() -> str:
-    why = {(state, step): about for state, step, _, about in _ARM.findall(inspect.getsource(session))}
-    rows = []
-    for (state, step), after in session.TABLE.items():
-        if state == "ended":
-            continue
-        if not why.get((state, step)):
-            raise DriftError(f"gateway/core/session.py: ({state}, {step}) has no words")
-        rows.append([code(state), code(step), code(after), text(why[state, step])])
-    rows.append([code("ended"), "any", code("ended"), "late news changes nothing"])
+    rows = [[code(state), code(step), code(after), text(why)] for (state, step), (after, why) in session.TABLE.items()]
     return table(["state", "step", "next state", "why"], rows)
+
+
+def end_reasons() -> str:
+    return table(["reason", "meaning"], [[code(word), text(why)] for word, why in session.END_REASONS.items()])
 
 
 def lock_diagram() -> str:
@@ -626,6 +624,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "certificate-rules": certificate_rules,
     "session-diagram": session_diagram,
     "session-table": session_table,
+    "end-reasons": end_reasons,
     "lock-diagram": lock_diagram,
     "lock-table": lock_table,
     "question-table": question_table,

@@ -15,7 +15,7 @@ from gateway.clock import now_ms
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.gate.state import GateState
 from gateway.keys import open_code_keys
-from gateway.mqtt.link import Link
+from gateway.mqtt.link import Hooks, Link
 from gateway.mqtt.url import parse_broker_url
 from gateway.observe.events import Hub, Observer, Recovered, Trouble
 from gateway.observe.feed import UsageFold
@@ -63,10 +63,9 @@ class Gateway:
             acl.gateway_name(settings.instance),
             topics.CHIP_FILTERS,
             self._status(online=False),
-            self._deliver,
-            self._on_link,
-            self._on_resumed,
+            Hooks(self._deliver, self._on_link, self._on_resumed, self._on_trouble),
             settings.broker_tls,
+            settings.mqtt,
         )
         self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub, accept_clock=settings.accept_clock)
         self._upkeep = Upkeep(self._engine, self._state, self._pipeline.wake, self._hub)
@@ -137,6 +136,9 @@ class Gateway:
 
     def _on_resumed(self) -> None:
         self._pipeline.forget_waiting()
+
+    def _on_trouble(self, problem: str) -> None:
+        self._hub(Trouble("broker", problem))
 
     def _status(self, *, online: bool) -> Outbound:
         status = GatewayStatus(now_ms(), online, self._state.snapshot.version, __version__)

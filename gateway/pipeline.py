@@ -127,6 +127,8 @@ class Pipeline:
 
     def _handle(self, batch: list[Inbound]) -> list[Entry]:
         now, entries = monotonic_ns(), []
+        if stepped_ms := self._state.keep_time(now):
+            self._observe(Trouble("clock", f"the clock was set by {stepped_ms / 1000:+.1f} s"))
         for inbound in batch:
             entry = handle(self._state, inbound, now, self._known)
             if entry.key is not None and entry.draft is not None:
@@ -190,7 +192,8 @@ class Pipeline:
     def _tell(self, flight: Flight, committed: orders.Committed) -> None:
         self._set_database(True)
         now, entries = monotonic_ns(), flight.entries
-        answered = [entry.inbound.arrived_ns for entry in entries if entry.inbound and entry.feed]
+        decided = [entry for entry in entries if entry.draft and entry.draft.kind == "decision"]
+        answered = [entry.inbound.arrived_ns for entry in decided if entry.inbound]
         self._observe(Answered(tuple([(now - arrived_ns) / 1e9 for arrived_ns in answered])))
         self._observe(
             Committed(len(flight.batch), len(committed.replies), (now - flight.sent_ns) / 1e9, committed.head.seq)
@@ -242,7 +245,9 @@ class Pipeline:
         if not self._inbox:
             if self._draining:
                 return None
-            if not self._state.agenda:
+            if self._state.agenda:
+                await asyncio.sleep(0)  # a long agenda keeps nobody else waiting
+            else:
                 self._wake.clear()
                 await self._wake.wait()
         batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]

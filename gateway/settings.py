@@ -10,9 +10,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from gateway.errors import WeldGateError
-from gateway.mqtt.url import Tls
+from gateway.mqtt.url import Tls, Version
 from gateway.store.engine import DEFAULT_URL
-from gateway.wire.acl import INSTANCE
+from gateway.wire.acl import INSTANCE, gateway_name
 
 DEFAULT_CONFIG = "weldgate.toml"
 
@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     broker_key: Path | None = Field(
         None, description="PEM file of the key to broker_cert (default: broker_cert holds it too)."
     )
+    mqtt: Version = Field(
+        default="auto", description="Version of MQTT: 5, 3.1.1, or auto (5, and 3.1.1 where the broker has no 5)."
+    )
     database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
     http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
     policy: Path | None = Field(default=None, description="The policy as a TOML file (default: the default policy).")
@@ -52,7 +55,7 @@ class Settings(BaseSettings):
     )
     api_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of the HTTP API, at least 32 characters (none: no API). By environment or file alone.",
+        description="Bearer token of the HTTP API, at least 32 characters; without one there is no API.",
     )
     accept_clock: bool = Field(
         default=False, description="Take the clock as right although the ledger holds later records."
@@ -93,7 +96,8 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"setting broker_cert = {str(self.broker_cert)!r}: needs TLS; give a broker with mqtts://"
             )
-        return Tls(*(str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key)))
+        files = (str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key))
+        return Tls(*files, name=gateway_name(self.instance))
 
     @classmethod
     def settings_customise_sources(

@@ -296,9 +296,9 @@ class Chip:
 
     def _die(self, _: Why) -> None:
         self._timers.stop()
-        self._watch.reset()
         self._arc = None
         self._switch("open")
+        self._watch.reset()
         self.online = False
         self.outbox.connection_lost()
 

@@ -22,8 +22,9 @@ class Watch:
         self._skew: int | None = None
 
     def reset(self) -> None:
-        """Power was lost."""
+        """Power was lost, and with it the monotonic clock."""
         self.next_ms = self._sensed = self._skew = None
+        self._switched_ms = 0
         self._raised.clear()
 
     def clock_jump_ms(self, now: Moment) -> int:

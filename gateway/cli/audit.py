@@ -18,7 +18,7 @@ from gateway.core.model import Decision
 from gateway.core.policy import Rulebook, from_document
 from gateway.errors import WeldGateError
 from gateway.gate.entry import DecisionBody
-from gateway.gate.explain import decide_again, decision_of, in_words
+from gateway.gate.explain import decide_again, decision_of, in_words, judgement_in
 from gateway.store.engine import DEFAULT_URL, open_engine, reading
 from gateway.store.journal import policy_document
 from gateway.store.ledger import (
@@ -140,15 +140,16 @@ def replay(
         Path | None, typer.Option(help="Try this policy on the past instead of the one that decided.")
     ] = None,
 ) -> None:
-    """Decide every recorded request again from its own facts. Exit code 1 if a decision comes out differently from
-    what its own policy decided; with --policy the differences are the answer, and the exit code is 0."""
+    """Decide everything on record again from its own facts: requests, running sessions that were ended, unlocks
+    without a connection. Exit code 1 if a decision comes out differently from what its own policy decided; with
+    --policy the differences are the answer, and the exit code is 0."""
     with _ledger(database) as connection:
         rulebooks = _Rulebooks(connection, Rulebook(load_policy(policy)) if policy else None)
         counts: Counter[str] = Counter()
         for row in _rows(connection, "replay"):
-            if row.kind == "decision":
+            if (body := judgement_in(decode_record(row.record))) is not None:
                 counts["decisions"] += 1
-                counts["different"] += _differs(row, rulebooks, shown=counts["different"] < MOST_SHOWN)
+                counts["different"] += _differs(row, body, rulebooks, shown=counts["different"] < MOST_SHOWN)
         out.print(f"{counts['decisions']} decisions, {counts['different']} different")
         if counts["different"] and policy is None:
             raise typer.Exit(1)
@@ -173,8 +174,7 @@ class _Rulebooks:
         return self._known[digest]
 
 
-def _differs(row: Stored, rulebooks: _Rulebooks, *, shown: bool) -> bool:
-    body: DecisionBody = decision_of(decode_record(row.record))
+def _differs(row: Stored, body: DecisionBody, rulebooks: _Rulebooks, *, shown: bool) -> bool:
     again = decide_again(body, rulebooks.of(body.policy))
     if again == body.decision:
         return False

@@ -2,6 +2,7 @@
 the pipeline a slice at a time."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TypeVar
 
 from gateway.core.session import DrainReason
@@ -41,4 +42,4 @@ class Agenda:
 
 
 def _take(waiting: dict[str, Kept], most: int) -> list[Kept]:
-    return [waiting.pop(key) for key in list(waiting)[:most]]
+    return [waiting.pop(key) for key in list(islice(waiting, most))]

@@ -9,14 +9,29 @@ from gateway.core.model import Decision
 from gateway.core.policy import Rulebook
 from gateway.core.reasons import REASONS
 from gateway.core.rules import local_time
-from gateway.gate.entry import DecisionBody
+from gateway.gate.entry import CommandBody, DecisionBody, EventBody
 from gateway.store.ledger import Record
 
 _decode_body = msgspec.json.Decoder(DecisionBody).decode
+_decode_command = msgspec.json.Decoder(CommandBody).decode
+_decode_event = msgspec.json.Decoder(EventBody).decode
 
 
 def decision_of(record: Record) -> DecisionBody:
     return _decode_body(record.body)
+
+
+def judgement_in(record: Record) -> DecisionBody | None:
+    """What was decided in a record of any kind: a request, a running session, or an unlock without a connection."""
+    match record.kind:
+        case "decision":
+            return decision_of(record)
+        case "command":
+            return _decode_command(record.body).review
+        case "event":
+            return _decode_event(record.body).judged
+        case _:
+            return None
 
 
 def decide_again(body: DecisionBody, rulebook: Rulebook) -> Decision:
@@ -45,13 +60,21 @@ def in_words(record: Record) -> Iterator[str]:
         )
     for code in decision.reasons:
         yield from _reason("✗", code)
+    for code in decision.overridden:
+        yield from _reason("○", code)
     for code in decision.warnings:
         yield from _reason("!", code)
     for fault in decision.faults:
         yield f"✗ 检查未能执行 a check could not be carried out: {fault}"
+    if facts.override is not None and decision.overridden:
+        yield f"临时放行 override {facts.override.override_id}  {facts.override.level}, {_until(facts.override.until)}"
     if decision.outcome == "allow":
         yield f"授权 grant     须在 start within {decision.start_by_s} s，有效 lease {decision.lease_s} s"
     yield f"依据 rests on  policy {body.policy[:16]}…, registry version {body.registry}, waited {facts.waited_ms} ms"
+
+
+def _until(at: int) -> str:
+    return f"至 until {local_time(at):%H:%M:%S}"
 
 
 def _machine(body: DecisionBody) -> str:

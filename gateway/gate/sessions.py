@@ -164,6 +164,14 @@ class Sessions:
         session.open_until = over_at(renewal.lease_until, renewal.lease_s, drain_deadline_s)
         self._touched[session.session_id] = session
 
+    def shift(self, by_ms: int) -> None:
+        """The wall clock was set: what was reckoned by it is reckoned anew."""
+        for session in self:
+            session.open_until += by_ms
+            session.lease_until += by_ms
+            session.leased_at += by_ms
+            self._touched[session.session_id] = session
+
     def drain(self, session: Session, reason: DrainReason, now: Millis, lock_id: str, *, at_once: bool) -> None:
         """Note a lock that is about to be sent. A session that drains already keeps its first reason."""
         session.drained_at = session.drained_at or now

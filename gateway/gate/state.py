@@ -11,6 +11,9 @@ from gateway.gate.sessions import Session, Sessions
 from gateway.registry.snapshot import Changed, Snapshot
 from gateway.store.journal import Book
 
+CLOCK_STEP_MS = 1000
+"""A smaller difference between two looks at both clocks is slewing."""
+
 
 class GateState:
     """Changed only by the pipeline and the registry watcher, both on the event loop."""
@@ -28,6 +31,7 @@ class GateState:
         self.offline = OfflineLists()
         self.strays: dict[str, Millis] = {}
         self.latest: Millis = 0
+        self._skew: int | None = None
 
     def load(self, book: Book, *, whole: bool) -> None:
         """Take over what the database holds."""
@@ -39,6 +43,19 @@ class GateState:
             self.offline.load(book.lists, book.recent)
         self.latest = max(self.latest, book.latest)
         self.agenda.restart(self.sessions)
+
+    def keep_time(self, monotonic_ns: int) -> int:
+        """Compare the wall clock with the monotonic one; returns by how many milliseconds it was set since the last
+        time, 0 for less than a second.
+
+        INVARIANT: no session is over before its chip's lease can be: times of running sessions are set along.
+        """
+        skew = self.wall_ms() - monotonic_ns // 1_000_000
+        before, self._skew = self._skew, skew
+        if before is None or abs(skew - before) < CLOCK_STEP_MS:
+            return 0
+        self.sessions.shift(skew - before)
+        return skew - before
 
     def concern(self, changed: Changed) -> None:
         """Registries changed: look again at the sessions and offline lists that it may concern."""

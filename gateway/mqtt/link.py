@@ -7,11 +7,13 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from msgspec import Struct
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.clock import monotonic_ns
-from gateway.mqtt.url import BrokerUrl, Tls
-from gateway.mqtt.wire import Wire
+from gateway.mqtt.properties import terms_of
+from gateway.mqtt.url import BrokerUrl, Tls, Version
+from gateway.mqtt.wire import Asked, Calls, Wire
 from gateway.wire.inbound import Inbound, Outbound
 
 KEEPALIVE_S = 20
@@ -25,11 +27,31 @@ CONNACK_WITHIN_S = 10.0
 WINDOW = 1000
 """Published messages that may await the broker's acknowledgement before the gate takes new work."""
 
+REASON_CHARACTERS = 200
+"""How much of a broker's own words about a refusal is repeated."""
+UNSUPPORTED_VERSION = 0x84
+
+
+class Hooks(Struct, frozen=True):
+    """Whom a link calls.
+
+    ``deliver`` takes each arrived message in order. ``on_state`` hears of the connection, made or lost, and why.
+    ``on_resumed`` is called where the broker has kept the session: it sends again whatever was not acknowledged.
+    ``on_trouble`` hears of messages that the broker will not take; the connection goes on.
+    """
+
+    deliver: Callable[[Inbound], None]
+    on_state: Callable[[bool, str], None]
+    on_resumed: Callable[[], None]
+    on_trouble: Callable[[str], None]
+
+
+class _Unanswered(ConnectionError):
+    """The broker ended the connection or kept silent at CONNECT, or refused the version of MQTT."""
+
 
 class Link:
-    """One broker connection with a persistent session. ``deliver`` takes each arrived message in order.
-
-    ``on_resumed`` is called where the broker has kept the session: it sends again whatever was not acknowledged.
+    """One broker connection with a persistent session.
 
     An acknowledgement counts only on the connection that its message came by: packet ids start anew with each.
     """
@@ -40,16 +62,14 @@ class Link:
         client_id: str,
         filters: Sequence[str],
         will: Outbound,
-        deliver: Callable[[Inbound], None],
-        on_state: Callable[[bool, str], None],
-        on_resumed: Callable[[], None],
+        hooks: Hooks,
         tls: Tls,
+        version: Version = "auto",
     ) -> None:
         self._broker = broker
         self._filters = filters
-        self._deliver_to = deliver
-        self._on_state = on_state
-        self._on_resumed = on_resumed
+        self._hooks = hooks
+        self._version: Version = version
         self._connection = 0
         self._accepted = asyncio.Event()
         self._subscribed = asyncio.Event()
@@ -62,11 +82,13 @@ class Link:
         self._window_open = asyncio.Event()
         self._window_open.set()
         self._all_acknowledged = asyncio.Event()
-        self._refusal = ""
+        self._refusal, self._answered = "", False
+        self._refused = 0
+        self._last_refused = ""
         self._wire = self._make_wire(client_id, will, tls)
 
     def _make_wire(self, client_id: str, will: Outbound, tls: Tls) -> Wire:
-        wire = Wire(client_id, self._arrived, self._schedule_flush)
+        wire = Wire(client_id, Calls(self._arrived, self._schedule_flush, self._on_refused))
         wire.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls:
             wire.tls_set_context(tls.context())
@@ -86,7 +108,7 @@ class Link:
     @property
     def has_room(self) -> bool:
         """Whether what is published now goes out at once."""
-        return self.connected and self._window_open.is_set()
+        return self.connected and self._window_open.is_set() and self._wire.has_room
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -97,7 +119,7 @@ class Link:
                 await self._connect()
                 await self._stay()
             except (OSError, TimeoutError) as error:
-                self._on_state(False, str(error) or type(error).__name__)
+                self._hooks.on_state(False, str(error) or type(error).__name__)
             finally:
                 self._drop()
             if monotonic_ns() - began > STABLE_AFTER_S * 1e9:
@@ -106,34 +128,53 @@ class Link:
             limit = min(limit * 2, LONGEST_RETRY_S)
 
     async def _connect(self) -> None:
+        """By MQTT 5 if that may be; where the broker will have none of it and takes 3.1.1, that from now on."""
+        if self._version != "auto":
+            await self._attempt(five=self._version == "5")
+            return
+        try:
+            await self._attempt(five=True)
+        except _Unanswered:
+            self._drop()
+            await self._attempt(five=False)
+            self._version = "3.1.1"
+
+    async def _attempt(self, *, five: bool) -> None:
         self._lost.clear()
-        self._refusal = ""
+        self._refusal, self._answered = "", False
         self._connection += 1
-        self._wire.forget_connection()
-        await asyncio.to_thread(self._wire.connect, self._broker.host, self._broker.port, KEEPALIVE_S)
+        await asyncio.to_thread(self._wire.dial, self._broker.host, self._broker.port, KEEPALIVE_S, five=five)
         self._attach()
         self._flush()
-        async with asyncio.timeout(CONNACK_WITHIN_S):
-            await _first_of(self._subscribed.wait(), self._lost.wait())
+        try:
+            async with asyncio.timeout(CONNACK_WITHIN_S):
+                await _first_of(self._subscribed.wait(), self._lost.wait())
+        except TimeoutError:
+            self._refusal = f"the broker does not answer within {CONNACK_WITHIN_S:.0f} s"
         if not self._subscribed.is_set():
-            raise ConnectionError(self._refusal or "the broker closed the connection")
+            error = ConnectionError if self._answered else _Unanswered
+            raise error(self._refusal or "the broker closed the connection")
 
     async def _stay(self) -> None:
+        # a broker waits one and a half times its keep-alive: with a short one, looking once a second is too late
+        interval_s = min(HOUSEKEEPING_S, self._wire.keepalive / 4)
         while not self._lost.is_set():
             try:
-                async with asyncio.timeout(HOUSEKEEPING_S):
+                async with asyncio.timeout(interval_s):
                     await self._lost.wait()
             except TimeoutError:
                 if self._held_back:
                     self._wire.excuse_silence()
                 self._wire.loop_misc()
-        raise ConnectionError("connection to the broker lost")
+                self._tell_refused()
+        raise ConnectionError(self._refusal or "connection to the broker lost")
 
     def _drop(self) -> None:
         """Take the old socket off the loop and close it."""
         self._accepted.clear()
         self._subscribed.clear()
         self._wire.drop()
+        self._tell_refused()
 
     # --- out ---
 
@@ -146,7 +187,7 @@ class Link:
     def publish(self, messages: Iterable[Outbound]) -> None:
         """Publish at QoS 1, now or after the next reconnect."""
         for message in messages:
-            self._wire.publish_once(message.topic, message.payload, retained=message.retained)
+            self._wire.publish_once(message)
         if self._wire.unacknowledged >= WINDOW:
             self._window_open.clear()
             self._read_or_not()
@@ -178,37 +219,57 @@ class Link:
         self._held_back = held
         self._read_or_not()
 
-    def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int) -> None:
+    def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int, wish: Asked) -> None:
         if self._closing:
             return
-        self._deliver_to(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid)))
+        self._hooks.deliver(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid), *wish))
 
     # --- callbacks and the loop's readers and writers ---
 
-    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self._answered = reason.value != UNSUPPORTED_VERSION
+        terms = terms_of(properties)
         if reason.is_failure:
-            self._refusal = f"the broker refused the connection: {reason}"
-            self._lost.set()
+            self._give_up(f"the broker refused the connection: {_words(reason, properties)}")
+            return
+        if terms.maximum_qos == 0:
+            self._give_up("the broker takes QoS 0 alone, so that messages may get lost; use a broker with QoS 1")
             return
         if flags.session_present:
-            self._on_resumed()
+            self._hooks.on_resumed()
         self._wire.subscribe([(name, 1) for name in self._filters])
         self._accepted.set()
-        self._wire.resend_unacknowledged()
+        self._wire.start_sending(terms)
+
+    def _give_up(self, why: str) -> None:
+        """On this connection; the first reason is the one to tell."""
+        self._refusal = self._refusal or why
+        self._lost.set()
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         """Without its subscriptions the gate would be connected and deaf: rather try again, and say so."""
-        refused = [name for name, code in zip(self._filters, codes, strict=False) if code.is_failure]
+        refused = [name for name, code in zip(self._filters, codes, strict=False) if code.value != 1]
         if refused or len(codes) != len(self._filters):
-            self._refusal = f"the broker refused the subscription to {', '.join(refused) or 'some topics'}"
-            self._lost.set()
+            self._give_up(f"the broker refused the subscription to {', '.join(refused) or 'some topics'}")
             return
         self._subscribed.set()
         self._read_or_not()
-        self._on_state(True, str(self._broker))
+        self._hooks.on_state(True, f"{self._broker}, MQTT {self._wire.version}")
 
-    def _on_disconnect(self, *_arguments: Any) -> None:
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._give_up(f"the broker ended the connection: {_words(reason, properties)}")
         self._lost.set()
+
+    def _on_refused(self, message: Outbound, why: str) -> None:
+        self._refused += 1
+        self._last_refused = f"{message.topic}: {why}"
+
+    def _tell_refused(self) -> None:
+        """Once a second at most: a broker that refuses one message may refuse them all."""
+        if self._refused:
+            self._hooks.on_trouble(f"messages refused by the broker: {self._refused}, the last to {self._last_refused}")
+        self._refused = 0
 
     def _on_socket_close(self, _client: Any, _data: Any, sock: Any) -> None:
         """paho is about to close the socket: take it off the loop first."""
@@ -256,6 +317,12 @@ class Link:
             self._loop.remove_writer(self._socket)
         else:
             self._loop.add_writer(self._socket, self._flush)
+
+
+def _words(reason: ReasonCode, properties: Any) -> str:
+    """A reason code's name, and what the broker adds to it."""
+    said = str(getattr(properties, "ReasonString", ""))[:REASON_CHARACTERS]
+    return f"{reason} ({said})" if said else str(reason)
 
 
 async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:

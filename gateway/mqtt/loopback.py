@@ -9,6 +9,7 @@ from typing import Self
 
 from amqtt import broker as amqtt  # type: ignore[import-untyped]
 from amqtt.errors import MQTTError  # type: ignore[import-untyped]
+from amqtt.mqtt import connect  # type: ignore[import-untyped]
 
 from gateway.mqtt.passwords import matches
 from gateway.wire import acl
@@ -16,10 +17,28 @@ from gateway.wire import acl
 MAX_UNACKNOWLEDGED = 50_000
 """Messages per session; a packet id has 16 bits. What comes on top is dropped with a warning."""
 PUBACK = b"\x40\x02"
+PROTOCOL_LEVEL = 4
+"""MQTT 3.1.1 in a CONNECT."""
+CONNACK_PROTOCOL_VERSION = b"\x20\x02\x00\x01"
 CONNACK_NOT_AUTHORIZED = b"\x20\x02\x00\x05"
 REFUSED = 0x80
 """SUBACK's return code for a filter that will not be served (MQTT 3.1.1, section 3.9.3)."""
 _log = logging.getLogger(__name__)
+
+
+class UnknownVersionError(MQTTError):  # type: ignore[misc]
+    """A CONNECT of another version than MQTT 3.1.1."""
+
+
+class Payload(connect.ConnectPayload):  # type: ignore[misc]
+    """Of a CONNECT. One of MQTT 5 has properties before it, which amqtt takes for lengths, and waits for ever."""
+
+    @classmethod
+    async def from_stream(cls, reader: object, fixed: object, variable: connect.ConnectVariableHeader) -> Self:
+        if variable.proto_level != PROTOCOL_LEVEL:
+            raise UnknownVersionError(f"MQTT of level {variable.proto_level}")
+        payload: Self = await super().from_stream(reader, fixed, variable)
+        return payload
 
 
 class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
@@ -35,11 +54,13 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
         cls, reader: amqtt.ReaderAdapter, writer: amqtt.WriterAdapter, *others: object
     ) -> tuple[Self, amqtt.Session]:
         """Turns away who is not who they say before anybody's session is touched; drops a will on a foreign topic."""
-        handler, session = await super().init_from_connect(reader, writer, *others)
+        try:
+            handler, session = await super().init_from_connect(reader, writer, *others)
+        except UnknownVersionError:
+            await _refuse(writer, CONNACK_PROTOCOL_VERSION)
+            raise
         if not cls.broker.admit(session):
-            writer.write(CONNACK_NOT_AUTHORIZED)
-            await writer.drain()
-            await writer.close()
+            await _refuse(writer, CONNACK_NOT_AUTHORIZED)
             raise MQTTError("wrong user name or password")
         if session.will_flag and not cls.broker.may_publish(session, session.will_topic):
             session.will_flag = False
@@ -91,6 +112,12 @@ class Handler(amqtt.BrokerProtocolHandler):  # type: ignore[misc]
             self._disconnect_waiter.set_result(None)
 
 
+async def _refuse(writer: amqtt.WriterAdapter, connack: bytes) -> None:
+    writer.write(connack)
+    await writer.drain()
+    await writer.close()
+
+
 class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
     """Finds plain filters by lookup, and sends retained messages to those alone who subscribed.
 
@@ -103,6 +130,7 @@ class LoopbackBroker(amqtt.Broker):  # type: ignore[misc]
             logging.getLogger(noisy).setLevel(logging.CRITICAL)
         Handler.broker = self
         amqtt.BrokerProtocolHandler = Handler  # the name under which Broker makes its handlers
+        connect.ConnectPacket.PAYLOAD = Payload
         listener = amqtt.ListenerConfig(bind=f"127.0.0.1:{port}")
         super().__init__(amqtt.BrokerConfig(listeners={"default": listener}, plugins={}))
         self._wildcards: set[str] = set()

@@ -47,6 +47,11 @@ class Outbox:
         """Whether what is added now goes out at once."""
         return not self._waiting and len(self._under_way) < self.at_most
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits that is not under way."""
+        return bool(self._waiting)
+
     def add(self, message: Outbound, now_ns: int) -> None:
         """Behind all others."""
         if len(self) >= MOST_PACKET_IDS:

@@ -1,12 +1,15 @@
 """A broker's address as a URL, ``mqtt[s]://user:password@host:port``, and the files that prove who is who on mqtts://."""
 
 import ssl
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
 from gateway.errors import WeldGateError
 
+Version = Literal["auto", "5", "3.1.1"]
+"""Of MQTT. ``auto`` is 5, and 3.1.1 from then on where the broker will have none of it."""
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -31,11 +34,15 @@ class BrokerUrl(Struct, frozen=True):
 
 
 class Tls(Struct, frozen=True):
-    """PEM files for mqtts://: the authorities to trust (None: the system's), and the client's certificate and key."""
+    """PEM files for mqtts://: the authorities to trust (None: the system's), and the client's certificate and key.
+
+    ``name`` is whose certificate it has to be: with another identity's the broker would let us in, and leave us deaf.
+    """
 
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    name: str | None = None
 
     def context(self) -> ssl.SSLContext:
         """At least TLS 1.2, the broker's name checked; raises WeldGateError with the option and the file."""
@@ -57,6 +64,18 @@ class Tls(Struct, frozen=True):
                 f"--broker-cert {cert_file}, --broker-key {self.key_file}: {error}; "
                 "use a PEM certificate and its own key without passphrase"
             ) from error
+        owner = _common_name(cert_file)
+        if self.name and acl.role_of(owner) and owner != self.name:
+            raise WeldGateError(
+                f"--broker-cert {cert_file}: is for {owner}, and this gateway is {self.name}; "
+                "give the --instance that it was issued for, or another certificate"
+            )
+
+
+def _common_name(cert_file: str) -> str:
+    """Of the first certificate in a PEM file that OpenSSL has read already; "" without one."""
+    subject = x509.load_pem_x509_certificates(Path(cert_file).read_bytes())[0].subject
+    return "".join(str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
 
 def parse_broker_url(url: str) -> BrokerUrl:

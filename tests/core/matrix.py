@@ -7,7 +7,20 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from gateway.core.model import Asked, Certificate, Employment, Enterprise, Facts, Machine, OpenSession, Operator
+from gateway.core.credential import step_at
+from gateway.core.model import (
+    Asked,
+    Certificate,
+    CodeUse,
+    Employment,
+    Enterprise,
+    Facts,
+    Hold,
+    Machine,
+    OpenSession,
+    Operator,
+    Override,
+)
 from gateway.core.policy import Policy, Rulebook, parse
 
 MATRIX = Path(__file__).with_name("decision_matrix.toml")
@@ -24,6 +37,22 @@ class Named(Struct, forbid_unknown_fields=True):
     operator_id: str
 
 
+class Overriding(Struct, forbid_unknown_fields=True):
+    """What two people approved for this person at this machine, and for how long around now."""
+
+    codes: tuple[str, ...]
+    level: Literal["supervisor", "regulator"] = "supervisor"
+    since_min: int = -10
+    until_min: int = 50
+
+
+class Shown(Struct, forbid_unknown_fields=True):
+    """A genuine rolling code, by how many half minutes it is off, and whether it was shown before."""
+
+    steps_off: int = 0
+    used: bool = False
+
+
 class Row(Struct, forbid_unknown_fields=True, frozen=True):
     """One case as it stands in the file."""
 
@@ -31,6 +60,7 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     outcome: Literal["allow", "deny"]
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
     certificate: str | None = None
     start_by_s: int | None = None
     lease_s: int | None = None
@@ -41,7 +71,7 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     operator: Fields | Unknown = {}
     certificates: list[Fields] | None = None
     employments: list[Fields] | None = None
-    credential: Literal["badge", "malformed", "names nobody"] = "badge"
+    credential: Literal["badge", "code", "session", "malformed", "names nobody"] = "badge"
     malformed: str | None = None
     asked_at: datetime | None = None
     chip_clock: bool = True
@@ -51,6 +81,9 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     registry_age_s: int | Literal["never"] | None = None
     machine_session: Named | None = None
     operator_session: Named | None = None
+    hold: Literal["locked", "out_of_service"] | None = None
+    override: Overriding | None = None
+    code: Shown | None = None
     policy: str = ""
 
 
@@ -148,11 +181,11 @@ def asked_of(row: Row) -> Asked:
     if row.malformed is not None:
         return Asked(REQUEST_ID, credential="", credential_kind="malformed", challenge="", malformed=row.malformed)
     at = (millis(row.asked_at) if row.asked_at else now) if row.chip_clock else None
-    return asked(at=at, credential_kind="malformed" if row.credential == "malformed" else "badge")
+    return asked(at=at, credential_kind="badge" if row.credential == "names nobody" else row.credential)
 
 
 def facts_of(row: Row) -> Facts:
-    now, named = _now(row), row.credential == "badge" and row.malformed is None
+    now, named = _now(row), row.credential in ("badge", "code", "session") and row.malformed is None
     person: Fields = {"employments": (), "certificates": (), "operator_id": None, "operator": None}
     if named:
         person = {
@@ -173,6 +206,9 @@ def facts_of(row: Row) -> Facts:
         registry_age_s=None if age == "never" else age,
         machine_session=_session(row.machine_session, now),
         operator_session=_session(row.operator_session, now),
+        hold=Hold(row.hold, now - 60_000) if row.hold else None,
+        override=_override(row.override, now),
+        code=CodeUse(step_at(now) + row.code.steps_off, row.code.steps_off, row.code.used) if row.code else None,
         **person,
     )
 
@@ -195,6 +231,13 @@ def _or_one(rows: list[Fields] | None) -> list[Fields]:
 
 def _session(named: Named | None, now: int) -> OpenSession | None:
     return session(named.machine_id, named.operator_id, now) if named else None
+
+
+def _override(given: Overriding | None, now: int) -> Override | None:
+    if given is None:
+        return None
+    since, until = now + given.since_min * 60_000, now + given.until_min * 60_000
+    return Override("override-1", given.codes, given.level, since, until)
 
 
 YESTERDAY = date.fromordinal(ALL_GOOD.now.date().toordinal() - 1)

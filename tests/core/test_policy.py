@@ -215,6 +215,11 @@ def test_the_hash_does_not_change_when_a_default_is_written_out() -> None:
         "requests.answer_within_s = 9",
         "registry.max_age_s = 1",
         "credentials.kinds = []",
+        'credentials.kinds = ["code"]',
+        "offline.for_s = 1",
+        "offline.operators = 21",
+        "offline.recent_days = 31",
+        "offline.lease_s = 901",
         'hours.from = "00:01"',
         'hours.until = "23:59"',
         "age.min_years = 19",
@@ -230,7 +235,7 @@ def test_the_hash_changes_with_whatever_is_said(changed: str) -> None:
 
 def test_the_hash_of_the_default_policy_changes_only_on_purpose() -> None:
     """Recorded decisions name this hash. A new default or a new section makes a new one: say so in the changelog."""
-    assert policy_hash(Policy()) == "0ab8aeef411bdc7fee8a2769f94d554e119f55ac390afd2b07ed91866217ab06"
+    assert policy_hash(Policy()) == "2b982e6bcba72d1b29660bc8daf672f9ffd71c993bce1b78dbd5edcbb20da9c5"
     assert re.fullmatch("[0-9a-f]{64}", policy_hash(Policy()))
 
 
@@ -268,6 +273,13 @@ BAD = [
     ("[lease]\nlease_s = 60\n\n[registry]\nmax_age_s = 'a week'\n", 5, "max_age_s"),
     ("[credentials]\nkinds = 'badge'\n", 2, "kinds"),
     ("[credentials]\nkinds = ['face']\n", 2, "kinds"),
+    ("[offline]\nfor_s = -1\n", 2, "for_s"),
+    ("[offline]\nfor_s = 604801\n", 2, "for_s"),
+    ("[offline]\noperators = 41\n", 2, "operators"),
+    ("[offline]\noperators = 0\n", 2, "operators"),
+    ("[offline]\nrecent_days = 367\n", 2, "recent_days"),
+    ("[offline]\nlease_s = 0\n", 2, "lease_s"),
+    ("[offline]\nenabled = true\n", 2, "enabled"),
     ("[hours]\nfrom = '25:00'\n", 2, "from"),
     ("[hours]\nfrom = '8:00'\n", 2, "from"),
     ("[hours]\nuntil = '24:01'\n", 2, "until"),

@@ -1,8 +1,8 @@
 """The embedded broker without passwords: names of the protocol have their rights, test tools on this machine all."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,14 @@ from gateway.mqtt.embedded import BrokerStartError, EmbeddedBroker
 from gateway.wire import topics
 from tests.identity.conftest import make_passwords
 from tests.identity.peers import Door, Peer, Proof
-from tests.support.packets import CONNACK
 from tests.support.raw_client import RawClient
 
 MINE, OTHERS = topics.to_gateway("HJ-0001", "request"), topics.to_gateway("HJ-0002", "request")
-assert CONNACK
 
 
 @pytest.fixture
-def port(embedded_broker: EmbeddedBroker) -> Iterator[int]:
-    yield int(embedded_broker.url.rpartition(":")[2])
+def port(embedded_broker: EmbeddedBroker) -> int:
+    return int(embedded_broker.url.rpartition(":")[2])
 
 
 def test_a_machine_s_client_id_has_that_machine_s_rights_alone(port: int) -> None:
@@ -54,8 +52,6 @@ def test_a_foreign_last_will_is_left_out(port: int) -> None:
 
 
 async def test_with_passwords_nobody_else_comes_in(tmp_path: Path) -> None:
-    import asyncio
-
     passwords = make_passwords(tmp_path / "hashes", tmp_path / "handed-over")
     async with EmbeddedBroker(passwords=tmp_path / "hashes") as broker:
         door = Door(int(broker.url.rpartition(":")[2]))

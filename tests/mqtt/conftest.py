@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gateway.mqtt.link import Link
-from gateway.mqtt.url import Tls, parse_broker_url
+from gateway.mqtt.link import Hooks, Link
+from gateway.mqtt.url import Tls, Version, parse_broker_url
 from gateway.wire.inbound import Inbound, Outbound
 
 WITHIN_S = 15.0
@@ -18,19 +18,20 @@ FILTERS = ("weldgate/v1/+/request", "weldgate/v1/+/event")
 class Gate:
     """Takes what the link delivers."""
 
-    def __init__(self, url: str, ca: Path | None = None) -> None:
+    def __init__(self, url: str, ca: Path | None = None, version: Version = "auto") -> None:
         self.arrived: list[Inbound] = []
         self.said: list[tuple[bool, str]] = []
+        self.trouble: list[str] = []
+        self.resumed = 0
         self._news = asyncio.Event()
         self.link = Link(
             parse_broker_url(url),
             "weldgate-test",
             FILTERS,
             WILL,
-            self._take,
-            self._hear,
-            lambda: None,
+            Hooks(self._take, self._hear, self._resume, self.trouble.append),
             Tls(ca_file=str(ca) if ca else None),
+            version,
         )
 
     def _take(self, inbound: Inbound) -> None:
@@ -40,6 +41,9 @@ class Gate:
     def _hear(self, connected: bool, detail: str) -> None:
         self.said.append((connected, detail))
         self._news.set()
+
+    def _resume(self) -> None:
+        self.resumed += 1
 
     async def until(self, good: Any) -> None:
         """Waits until ``good()`` is true; looks again at whatever happens."""
@@ -51,9 +55,9 @@ class Gate:
 
 
 @asynccontextmanager
-async def running(url: str, ca: Path | None = None) -> AsyncIterator[Gate]:
+async def running(url: str, ca: Path | None = None, version: Version = "auto") -> AsyncIterator[Gate]:
     """A gate whose link stays connected until the end of the block."""
-    gate = Gate(url, ca)
+    gate = Gate(url, ca, version)
     task = asyncio.create_task(gate.link.run(), name="link")
     try:
         yield gate

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from struct import pack
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from gateway.mqtt.link import KEEPALIVE_S, WINDOW
 from gateway.mqtt.url import parse_broker_url
 from gateway.wire.inbound import Outbound
-from tests.mqtt.conftest import FILTERS, WILL, running
+from tests.mqtt.conftest import FILTERS, WILL, Gate, running
 from tests.support import packets
 from tests.support.fake_broker import CONNECT, DISCONNECT, SUBSCRIBE, Connection, FakeBroker, Packet
 
@@ -18,10 +19,15 @@ TOPIC = "weldgate/v1/HJ-0001/request"
 QUIET_S = 0.3
 
 
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with FakeBroker() as broker:
+@pytest.fixture(params=["3.1.1", "5"])
+def broker(request: pytest.FixtureRequest) -> Iterator[FakeBroker]:
+    """Each test runs with both versions of MQTT."""
+    with FakeBroker(request.param) as broker:
         yield broker
+
+
+def gate_of(broker: FakeBroker) -> AbstractAsyncContextManager[Gate]:
+    return running(broker.url, version=broker.version)
 
 
 async def client_of(broker: FakeBroker) -> Connection:
@@ -41,23 +47,24 @@ def messages(number: int, first: int = 0) -> list[Outbound]:
 
 
 async def test_it_says_who_it_is_and_leaves_a_will(broker: FakeBroker) -> None:
-    async with running(broker.url):
+    async with gate_of(broker):
         with await asyncio.to_thread(broker.accept) as connection:
             body = (await next_packet(connection, CONNECT)).body
             protocol, level, flags, keep_alive = body[:6], body[6], body[7], int.from_bytes(body[8:10], "big")
-            assert (protocol, level, keep_alive) == (b"\x00\x04MQTT", 4, KEEPALIVE_S)
+            assert (protocol, keep_alive) == (b"\x00\x04MQTT", KEEPALIVE_S)
+            assert level == (5 if connection.five else 4)
             assert not flags & 0x02, "the session outlives the connection"
             assert flags & 0x2C == 0x2C, "a will at QoS 1, retained"
             assert b"weldgate-test" in body
             assert WILL.topic.encode() in body
             assert WILL.payload in body
-            connection.send(b"\x20\x02\x00\x00")
+            connection.send(b"\x20\x03\x00\x00\x00" if connection.five else b"\x20\x02\x00\x00")
             subscribe = (await next_packet(connection, SUBSCRIBE)).body
-            assert subscribe[2:] == b"".join(pack("!H", len(name)) + name.encode() + b"\x01" for name in FILTERS)
+            assert subscribe[3 if connection.five else 2 :] == b"".join(pack("!H", len(name)) + name.encode() + b"\x01" for name in FILTERS)
 
 
 async def test_nagle_is_off(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker):
             await gate.until(lambda: gate.link.connected)
             sock = gate.link._wire.socket()
@@ -66,7 +73,7 @@ async def test_nagle_is_off(broker: FakeBroker) -> None:
 
 
 async def test_acknowledgements_go_out_in_the_order_given(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             for mid in (7, 3, 9, 65_535, 1):
                 connection.publish(TOPIC, b"x", mid)
@@ -76,7 +83,7 @@ async def test_acknowledgements_go_out_in_the_order_given(broker: FakeBroker) ->
 
 
 async def test_nothing_is_acknowledged_unasked(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.publish(TOPIC, b"x", 1)
             await gate.until(lambda: gate.arrived)
@@ -85,7 +92,7 @@ async def test_nothing_is_acknowledged_unasked(broker: FakeBroker) -> None:
 
 
 async def test_a_message_at_qos_0_is_never_acknowledged(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.publish(TOPIC, b"x", 0, qos=0)
             connection.publish(TOPIC, b"y", 4)
@@ -95,7 +102,7 @@ async def test_a_message_at_qos_0_is_never_acknowledged(broker: FakeBroker) -> N
 
 
 async def test_a_receipt_of_an_earlier_connection_is_not_acknowledged(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.publish(TOPIC, b"first", 1)
             await gate.until(lambda: gate.arrived)
@@ -107,7 +114,7 @@ async def test_a_receipt_of_an_earlier_connection_is_not_acknowledged(broker: Fa
 
 
 async def test_what_was_not_acknowledged_is_sent_again_in_order_and_marked(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.acknowledges = False
             await gate.until(lambda: gate.link.connected)
@@ -126,7 +133,7 @@ async def test_what_was_not_acknowledged_is_sent_again_in_order_and_marked(broke
 
 
 async def test_bytes_of_a_broken_connection_do_not_reach_the_next(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.send(b"\x32\x50\x00\x05half a pack")
         with await client_of(broker) as connection:
@@ -136,7 +143,7 @@ async def test_bytes_of_a_broken_connection_do_not_reach_the_next(broker: FakeBr
 
 
 async def test_held_back_it_does_not_read_and_goes_on_where_it_stopped(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             await gate.until(lambda: gate.link.connected)
             gate.link.hold_back(True)
@@ -150,7 +157,7 @@ async def test_held_back_it_does_not_read_and_goes_on_where_it_stopped(broker: F
 
 
 async def test_held_back_it_stays_so_over_a_reconnect(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker):
             await gate.until(lambda: gate.link.connected)
             gate.link.hold_back(True)
@@ -165,7 +172,7 @@ async def test_held_back_it_stays_so_over_a_reconnect(broker: FakeBroker) -> Non
 
 
 async def test_with_a_full_window_it_waits_and_reads_the_acknowledgements_all_the_same(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.acknowledges = False
             await gate.until(lambda: gate.link.connected)
@@ -183,7 +190,7 @@ async def test_with_a_full_window_it_waits_and_reads_the_acknowledgements_all_th
 
 
 async def test_at_the_end_it_waits_for_acknowledgements_and_says_goodbye(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             connection.acknowledges = False
             await gate.until(lambda: gate.link.connected)
@@ -200,13 +207,13 @@ async def test_at_the_end_it_waits_for_acknowledgements_and_says_goodbye(broker:
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
-    [(2, "identifier"), (3, "unavailable"), (4, "user name or password"), (5, "not authorized")],
+    ("code", "code_of_5", "says"),
+    [(2, 0x85, "identifier"), (3, 0x88, "unavailable"), (4, 0x86, "user name or password"), (5, 0x87, "not authorized")],
 )
-async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, says: str) -> None:
-    async with running(broker.url) as gate:
+async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, code_of_5: int, says: str) -> None:
+    async with gate_of(broker) as gate:
         with await asyncio.to_thread(broker.accept) as connection:
-            await asyncio.to_thread(connection.welcome, code)
+            await asyncio.to_thread(connection.welcome, code_of_5 if broker.version == "5" else code)
             await gate.until(lambda: gate.said)
             connected, detail = gate.said[0]
             assert not connected
@@ -215,7 +222,7 @@ async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, sa
 
 async def test_a_refused_subscription_is_said_and_tried_again(broker: FakeBroker) -> None:
     """Connected and deaf is worse than not connected: nobody would notice."""
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await asyncio.to_thread(broker.accept) as connection:
             await asyncio.to_thread(connection.welcome, granted=0x80)
             await gate.until(lambda: gate.said)
@@ -229,10 +236,10 @@ async def test_a_refused_subscription_is_said_and_tried_again(broker: FakeBroker
 
 async def test_what_arrives_before_the_subscriptions_are_confirmed_can_be_acknowledged(broker: FakeBroker) -> None:
     """A broker that kept the session may send what waited at once."""
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await asyncio.to_thread(broker.accept) as connection:
             await next_packet(connection, CONNECT)
-            connection.send(b"\x20\x02\x01\x00")
+            connection.send(b"\x20\x03\x01\x00\x00" if connection.five else b"\x20\x02\x01\x00")
             connection.publish(TOPIC, b"waited", 6)
             await gate.until(lambda: gate.arrived)
             gate.link.acknowledge([gate.arrived[0].receipt])
@@ -244,7 +251,7 @@ async def test_what_arrives_before_the_subscriptions_are_confirmed_can_be_acknow
     "junk", [b"HTTP/1.1 400 Bad Request\r\n" * 10, b"\x90\x00", b"\xf0\xff\xff\xff\xff", b"\x00" * 20]
 )
 async def test_a_broker_that_talks_nonsense_is_left_and_tried_again(broker: FakeBroker, junk: bytes) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         with await client_of(broker) as connection:
             await gate.until(lambda: gate.link.connected)
             connection.send(junk)
@@ -255,7 +262,7 @@ async def test_a_broker_that_talks_nonsense_is_left_and_tried_again(broker: Fake
 
 
 async def test_a_lost_connection_is_told_and_made_again(broker: FakeBroker) -> None:
-    async with running(broker.url) as gate:
+    async with gate_of(broker) as gate:
         for _ in range(3):
             with await client_of(broker):
                 await gate.until(lambda: gate.link.connected)

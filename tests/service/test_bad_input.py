@@ -183,8 +183,7 @@ def test_a_topic_that_is_none_of_the_protocols_is_dropped(gateway: Gateway, conn
 
 def test_a_topic_that_is_not_utf_8_is_dropped(gateway: Gateway, connection: Connection) -> None:
     topic = b"weldgate/v1/\xff\xfe/request"
-    body = len(topic).to_bytes(2, "big") + topic + b"\x00\x0a" + of("request", request_id=new_id())
-    connection.send(packets.packet(packets.PUBLISH | 0x02, body))
+    connection.publish(topic, of("request", request_id=new_id()), 10)
     assert connection.next_about_chips().mid == 10
     still_answers(connection)
 

@@ -1,14 +1,18 @@
 """One reference chip with its modem, its two clocks, its mains and its relay, on the virtual clock."""
 
+from base64 import urlsafe_b64decode
 from math import ceil
 from random import Random
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from gateway.core.model import Relay
 from gateway.wire import topics
-from simulator.arms import Cue, Question
+from gateway.wire.messages import CommandMessage
+from gateway.wire.tokens import Command
+from simulator.arms import Lock, Question
 from simulator.chip import WILL, Chip, ChipConfig
 from simulator.grants import Verify
 from simulator.signals import (
@@ -92,6 +96,8 @@ class ChipHost:
         self.modem_resends = random.random() < 0.3
         self.visitor: Visitor | None = None
         self.arc = False
+        self.accepted_at: int | None = None
+        """When the chip last accepted a signed token, as far as can be seen from outside."""
         self.closed_since: int | None = None
         self.closed_ms = 0
         self._world = world
@@ -139,12 +145,13 @@ class ChipHost:
 
     def scan(self, credential: str, visitor: "Visitor") -> None:
         """A code is held before the scanner; one question at a time."""
-        if self.chip.question is not Question.QUIET:
+        before = self.chip._request
+        if self.chip.question is not Question.QUIET and self.chip.online:
             return
         self.visitor = visitor
         challenge = self.chip.challenge
         self.step(Scanned(credential))
-        if (request := self.chip._request) is not None:
+        if (request := self.chip._request) is not None and request is not before:
             self._world.witness.chip_asked(self, request.request_id, challenge, credential)
 
     def strike(self) -> bool:
@@ -260,12 +267,16 @@ class ChipHost:
         if connection is not self._connection:
             return
         connection.up(self._world.broker.acknowledged, mid)
-        before = self.chip._timers.get(Cue.LEASE_OVER)
+        chip = self.chip
+        before = chip.challenge, chip.session.last_n if chip.session else 0
         self.step(MessageArrived(topic, payload, retained))
-        after = self.chip._timers.get(Cue.LEASE_OVER)
-        if topic == self._topics[1] and after is not None and after != before:
-            left_ms = after - self.clocks.moment(self._world.timeline.now).mono_ms
-            self._world.witness.renewed(self, left_ms // 1000)
+        if before == (chip.challenge, chip.session.last_n if chip.session else 0):
+            return
+        self.accepted_at = self._world.timeline.now
+        if topic == self._topics[1] and chip.lock in (Lock.READY, Lock.WELDING):
+            command = _claims(payload)
+            if command.cmd == "renew":
+                self._world.witness.renewed(self, command.lease_s or 0)
 
     def on_acknowledged(self, connection: Connection, mid: int) -> None:
         if connection is self._connection:
@@ -284,6 +295,13 @@ class ChipHost:
     def on_unreachable(self) -> None:
         if self.powered and self._connection is None:
             self._dial_later()
+
+
+def _claims(payload: bytes) -> Command:
+    """What a command that the chip believed says."""
+    token = msgspec.json.decode(payload, type=CommandMessage).command
+    claims = token.split(".")[1]
+    return msgspec.json.decode(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)), type=Command)
 
 
 class Visitor(Protocol):

@@ -23,11 +23,13 @@ LATE_BY_CLOCK_MS = 1_000
 
 
 class Held(Struct, frozen=True):
-    """Whose session keeps a relay closed."""
+    """Whose session keeps a relay closed. ``over``: somebody else was let in by an override; ``known_at``: since when
+    the gateway can know of it."""
 
     session_id: str
     operator_id: str
     over: bool = False
+    known_at: int = 0
 
 
 class Limits(Struct, frozen=True):
@@ -100,6 +102,7 @@ class Ground(Struct):
 
     def _set_alarms(self, host: ChipHost, held: Held, now: int) -> None:
         touched = now if held.over else self.county.touched(held.operator_id, host.machine_id, held.session_id)
+        touched = max(touched, held.known_at)
         lost = (held.session_id, now)
         hops = 2 * (self.limits.weather.base_ms + self.limits.weather.jitter_ms)
         prompt_ms = PROMPT_MS + hops + 4 * self.limits.slowest_commit_ms + 2_000
@@ -113,14 +116,14 @@ class Ground(Struct):
     def _last_moment(self, host: ChipHost, lost: int, touched: int) -> int:
         """When the relay is open even if nothing reaches the chip any more: by the calendar, or by its leases. A
         renewal that was on its way may still be taken while the lease before it lasts."""
-        lease_ms = self.limits.policy.lease.lease_s * 1000 / host.clocks.rate
+        lease_ms = max(self.limits.policy.lease.lease_s, self.limits.policy.offline.lease_s) * 1000 / host.clocks.rate
         error_ms = self.limits.clock_error_ms
         by_lease = max(touched, self.blind_until) + PROMPT_MS + 4 * self.limits.slowest_commit_ms
         by_lease += int(2 * lease_ms) + 30_000
         if error_ms is None:
             by_calendar = lost + int(2 * lease_ms)
         else:
-            slow_ms = int(max(0.0, lease_ms - self.limits.policy.lease.lease_s * 1000))
+            slow_ms = int(max(0.0, lease_ms * (1 - host.clocks.rate)))
             by_calendar = lost + slow_ms + error_ms + LATE_BY_CLOCK_MS
         if touched + int(2 * lease_ms) + 60_000 < lost and self.blind_until < touched:
             by_lease = 0

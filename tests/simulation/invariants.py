@@ -17,7 +17,7 @@ from gateway.store.ledger import Draft, Key
 from gateway.wire import topics
 from gateway.wire.inbound import Outbound
 from simulator.chip import GIVE_UP_MS
-from simulator.signals import Event, MessageArrived
+from simulator.signals import Event, MessageArrived, Scanned
 from tests.simulation.chip_host import ChipHost
 from tests.simulation.gateway_host import GatewayHost
 from tests.simulation.ground import Ground, Held
@@ -29,6 +29,8 @@ _CHANGED = {name: place for place, name in enumerate(journal.CHANGED_COLUMNS)}
 _decode_body = msgspec.json.Decoder(DecisionBody).decode
 _decode_event = msgspec.json.Decoder(EventBody).decode
 _decode_command = msgspec.json.Decoder(CommandBody).decode
+WALL_OFF_MS = 700_000
+"""How far a chip's wall clock may be behind (a fault of the runs)."""
 ROUNDING_MS = 20
 """Chips count whole milliseconds, and one timer starts the next."""
 
@@ -37,6 +39,12 @@ class _Answered(Struct):
     request_id: str
 
 
+class _Numbered(Struct):
+    seq: int
+
+
+_number = msgspec.json.Decoder(_Numbered).decode
+_welders = msgspec.json.Decoder(list[tuple[str, int]]).decode
 _request_id = msgspec.json.Decoder(_Answered).decode
 
 INVARIANTS = {
@@ -69,7 +77,11 @@ class Question(Struct):
 
 
 class Kept(Struct):
-    """A session by what the ledger says of it. ``yields``: an override let it stand beside another one."""
+    """A session by what the ledger says of it.
+
+    ``yields``: an override, or an unlock without a connection, let it stand beside another one. ``known_at``: when it
+    was on record, None as long as only the chip knows of it.
+    """
 
     session_id: str
     machine_id: str
@@ -77,6 +89,7 @@ class Kept(Struct):
     request_id: str
     lease_s: int
     yields: bool = False
+    known_at: int | None = 0
     ended: bool = False
     end_reason: str | None = None
     displaced: bool = False
@@ -90,13 +103,15 @@ class Invariants:
         self.rulebook = rulebook
         self.stats = stats
         self.ground = ground
+        self.base_ms = ground.county.base_ms
         self.chips: Mapping[str, ChipHost] = {}
         self.log: deque[str] | None = None
         self.broken: Broken | None = None
         self.sessions: dict[str, Kept] = {}
         self.open_at: dict[str, str] = {}
-        self.events: dict[str, set[str]] = {}
-        self.lost: dict[str, int] = {}
+        self.events: dict[str, set[int]] = {}
+        self._gaps: dict[str, list[tuple[int, int | None]]] = {}
+        self._listed: dict[str, list[tuple[str, int]]] = {}
         self._open_of: dict[str, str] = {}
         self._questions: dict[str, Question] = {}
         self._used: set[str] = set()
@@ -131,6 +146,9 @@ class Invariants:
             return
         self.note(host.machine_id, f"relay closes, session {session.session_id}")
         self.stats.count("unlocks")
+        if isinstance(event, Scanned):
+            self._closed_offline(host, session.session_id, event.credential)
+            return
         kept = self._allows.get((host.machine_id, "decision", session.request_id))
         if kept is None or kept.session_id != session.session_id:
             self.breaks("I1", f"the relay of {host.machine_id} closed for {session.session_id}, not on record as allow")
@@ -139,6 +157,19 @@ class Invariants:
         self._alone(host, kept)
         self._lease_begins(host, kept.lease_s)
         self.ground.look(host)
+
+    def _closed_offline(self, host: ChipHost, session_id: str, credential: str) -> None:
+        """INVARIANT 1, without a connection: a list on record names the person, and the gateway was heard lately."""
+        self.stats.count("offline unlocks")
+        offline, now = self.rulebook.policy.offline, self.timeline.now
+        wall_s = (self.base_ms + now - WALL_OFF_MS) // 1000
+        listed = any(until > wall_s for listed, until in self._listed.get(host.machine_id, ()) if listed == credential)
+        heard = host.accepted_at is not None and now - host.accepted_at <= offline.for_s * 1000 / host.clocks.rate + 2_000
+        if not listed or not heard:
+            self.breaks("I1", f"{host.machine_id} let {credential} in offline; listed: {listed}, in time: {heard}")
+        kept = Kept(session_id, host.machine_id, credential, "", offline.lease_s, yields=True, known_at=None)
+        self.sessions[session_id] = kept
+        self._lease_begins(host, offline.lease_s)
 
     def _in_time(self, host: ChipHost, event: Event, kept: Kept) -> None:
         machine_id = host.machine_id
@@ -197,7 +228,9 @@ class Invariants:
     def held(self, session_id: str) -> Held | None:
         """For the watch over the ground: whose session this is."""
         kept = self.sessions.get(session_id)
-        return Held(session_id, kept.operator_id, kept.displaced) if kept else None
+        if kept is None or kept.known_at is None:
+            return None
+        return Held(session_id, kept.operator_id, kept.displaced, kept.known_at)
 
     # --- gateways: what is made durable ---
 
@@ -213,7 +246,9 @@ class Invariants:
         for row in batch.changed:
             self._check_ended(row[0])
         for machine_id, _, first, last in batch.lost:
-            self.lost[machine_id] = self.lost.get(machine_id, 0) + (0 if last is None else last - first + 1)
+            self._gaps.setdefault(machine_id, []).append((first, last))
+        for machine_id, _, _, _, welders in batch.lists:
+            self._listed.setdefault(machine_id, []).extend(_welders(welders))
 
     def _recorded(self, gateway: GatewayHost, draft: Draft, reply: bytes | None) -> None:
         self.stats.count(f"{draft.kind}s on record")
@@ -222,12 +257,13 @@ class Invariants:
         if draft.kind == "decision":
             self._decided(draft, reply)
         elif draft.kind == "event":
-            self.events.setdefault(draft.machine_id or "", set()).add(draft.message_id or "")
-            self._same_again(_decode_event(draft.body).judged)
+            body = _decode_event(draft.body)
+            self.events.setdefault(draft.machine_id or "", set()).add(_number(body.payload).seq)
+            self._same_again(body.judged)
         elif draft.kind == "command":
-            body = _decode_command(draft.body)
-            self.note(draft.machine_id or "", f"is to be locked: {body.reason}")
-            self._same_again(body.review)
+            order = _decode_command(draft.body)
+            self.note(draft.machine_id or "", f"is to be locked: {order.reason}")
+            self._same_again(order.review)
 
     def _same_again(self, body: DecisionBody | None) -> None:
         if body is not None and decide_again(body, self.rulebook) != body.decision:
@@ -273,9 +309,12 @@ class Invariants:
             return
         if machine_id in self.open_at:
             self.breaks("I4", f"two open sessions at {machine_id}")
-        if operator_id in self._open_of:
+        if operator_id is not None and operator_id in self._open_of:
             self.breaks("I4", f"two open sessions of {operator_id}")
-        self.open_at[machine_id] = self._open_of[operator_id] = session_id
+        self.open_at[machine_id] = self._open_of[operator_id or session_id] = session_id
+        if self.sessions[session_id].known_at is None:
+            self.sessions[session_id].known_at = self.timeline.now
+            self.ground.look(self.chips[machine_id])
 
     def _end(self, session_id: str, reason: str | None) -> None:
         kept = self.sessions[session_id]
@@ -284,7 +323,11 @@ class Invariants:
         kept.ended, kept.end_reason = True, reason
         self.stats.count("sessions ended")
         self.note(kept.machine_id, f"session {session_id} ended in the database: {reason}")
-        for index, name in ((self.open_at, kept.machine_id), (self._open_of, kept.operator_id)):
+        for index, name in (
+            (self.open_at, kept.machine_id),
+            (self._open_of, kept.operator_id),
+            (self._open_of, session_id),
+        ):
             if index.get(name) == session_id:
                 del index[name]
 
@@ -347,6 +390,11 @@ class Invariants:
             self.breaks("L", f"the relay of {host.machine_id} is still closed for {host.session_id}")
         if len(host.chip.outbox):
             self.breaks("L", f"{host.machine_id} still keeps {len(host.chip.outbox)} messages")
-        made, arrived = host.chip._seq, len(self.events.get(host.machine_id, ()))
-        if not events_may_be_lost and made != arrived:
-            self.breaks("L", f"{host.machine_id} made {made} events, {arrived} are on record")
+        arrived = self.events.get(host.machine_id, set())
+        missing = {number for number in range(min(arrived, default=1), host.chip._seq + 1) if number not in arrived}
+        if missing and not events_may_be_lost:
+            self.breaks("L", f"{host.machine_id} made {host.chip._seq} events, {sorted(missing)} are not on record")
+        gaps = self._gaps.get(host.machine_id, ())
+        unnoticed = [n for n in sorted(missing) if not any(first <= n and n <= (last or n) for first, last in gaps)]
+        if unnoticed:
+            self.breaks("L", f"events {unnoticed} of {host.machine_id} are lost, and no gap is on record")

@@ -180,11 +180,14 @@ class Simulation:
             host.rest()
             host.power(True)
         lease = self.config.policy.lease
-        settle_s = 300 + int(1.1 * (lease.lease_s + lease.drain_deadline_s + lease.start_by_s))
+        offline_s = self.config.policy.offline.lease_s
+        settle_s = 300 + int(1.1 * (lease.lease_s + offline_s + lease.drain_deadline_s + lease.start_by_s))
         self._run_until(self.timeline.now + 120_000)
         for end in (*self.chips, *self.gateways):
             if end.line.connection is not None:
                 self.broker.lost(end.line.connection)
+        for host in self.chips:
+            host.open_housing()  # an event after the last that may be lost shows the gap
         self._run_until(self.timeline.now + settle_s * 1000)
         lossy = not self.config.persistent_broker or self.config.events_kept < 1000
         self.invariants.at_rest(lossy)

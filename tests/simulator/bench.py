@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from joserfc.jwk import ECKey
 
+from gateway.core.credential import offline_digest
 from gateway.core.model import Event as ChipEvent
 from gateway.core.model import Request, Status, Usage
 from gateway.wire import topics
@@ -22,6 +23,7 @@ from simulator.signals import (
     Event,
     MessageArrived,
     Moment,
+    PowerOff,
     PowerOn,
     Publish,
     Scanned,
@@ -38,14 +40,17 @@ T = TypeVar("T")
 
 
 class Bench:
-    """``did`` is everything that the chip did so far, in order. With ``acks`` the broker acknowledges at once."""
+    """``did`` is everything that the chip did so far, in order. With ``acks`` the broker acknowledges at once.
+
+    The chip's wall clock shows ``mono_ms + wall_off_ms``, the gateway's ``right_ms``.
+    """
 
     def __init__(self, seed: int = 1, *, clock: bool = True, acks: bool = True, **config: Any) -> None:
         self.chip = Chip(ChipConfig(MACHINE, "CHIP-1", **config), VERIFY, Random(seed))
         self.clock = clock
         self.acks = acks
         self.mono_ms = 0
-        self.wall_off_ms = START_WALL_MS
+        self.wall_off_ms = self.right_off_ms = START_WALL_MS
         self.did: list[Action] = []
         self.give(PowerOn())
         self.give(Connected())
@@ -73,6 +78,18 @@ class Bench:
         if step is not None:
             self.give(step)
         return self.did[before:]
+
+    def power_cycle(self) -> None:
+        """The mains fail and return; the chip's monotonic clock begins anew."""
+        self.give(PowerOff())
+        self.wall_off_ms += self.mono_ms
+        self.right_off_ms += self.mono_ms
+        self.mono_ms = 0
+        self.give(PowerOn())
+
+    @property
+    def right_ms(self) -> int:
+        return self.mono_ms + self.right_off_ms
 
     # --- what the chip said -------------------------------------------------------------------------------------
 
@@ -113,7 +130,7 @@ class Bench:
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """A grant's claims that fit the chip as it is now, apart from the changes."""
-        now_s = (self.mono_ms + START_WALL_MS) // 1000
+        now_s = self.right_ms // 1000
         fit = {
             "iss": "weldgate",
             "aud": MACHINE,
@@ -141,7 +158,8 @@ class Bench:
         return self.give(MessageArrived(topics.decision(MACHINE), encode(message)))
 
     def command(self, cmd: str, n: int, /, *, key: ECKey = KEY, retained: bool = False, **changes: Any) -> list[Action]:
-        now_s = (self.mono_ms + START_WALL_MS) // 1000
+        """A signed command, by default for the running session; a claim that is None is left out."""
+        now_s = self.right_ms // 1000
         session = self.chip.session
         claims: dict[str, Any] = {
             "iss": "weldgate",
@@ -153,8 +171,22 @@ class Bench:
             "cmd": cmd,
             "n": n,
         } | changes
-        message = CommandMessage(Signer(key).sign(claims), claims["jti"])
+        said = {name: value for name, value in claims.items() if value is not None}
+        message = CommandMessage(Signer(key).sign(said), said["jti"])
         return self.give(MessageArrived(topics.command(MACHINE), encode(message), retained))
+
+    def address(self, cmd: str, /, **changes: Any) -> list[Action]:
+        """A signed command for the chip's present challenge, with an id of its own."""
+        return self.command(
+            cmd, 0, **{"jti": f"{cmd}-{len(self.did):05d}", "sid": None, "cha": self.chip.challenge, **changes}
+        )
+
+    def offer(self, version: int, people: dict[str, int], **changes: Any) -> list[Action]:
+        """An offline list; ``people`` may use it for so many seconds from now."""
+        now_s = self.right_ms // 1000
+        entries = [[offline_digest(MACHINE, person), now_s + seconds] for person, seconds in people.items()]
+        claims = {"list_version": version, "entries": entries, "offline_for_s": 3600, "lease_s": 900}
+        return self.address("offline_list", **(claims | changes))
 
     def unlock(self, operator: str = "P1", **changes: Any) -> dict[str, Any]:
         """Scan and be let in; the grant's claims."""

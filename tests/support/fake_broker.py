@@ -1,6 +1,6 @@
 """A broker of which every packet is seen and every answer is chosen: for what a real broker hides.
 
-It speaks MQTT 3.1.1 to one client at a time, blocking, from the test's own thread.
+It speaks to one client at a time MQTT 3.1.1 or 5, whichever the client asks for, blocking, from the test's own thread.
 """
 
 import socket
@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Self
 
+from gateway.mqtt.url import Version
 from tests.support import packets
 
 WITHIN_S = 15.0
 CONNECT, SUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x80, 0xC0, 0xE0
+LEVEL_5 = 5
+NO_PROPERTIES = b"\x00"
+UNSUPPORTED_VERSION = b"\x20\x02\x00\x01"
+"""A CONNACK as a broker sends it that knows MQTT 3.1.1 alone."""
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet from the client."""
+    """One packet from the client; ``five`` where the connection speaks MQTT 5."""
 
     first: int
     body: bytes
+    five: bool = False
 
     @property
     def kind(self) -> int:
@@ -40,8 +46,15 @@ class Packet:
         return int.from_bytes(self.body[at : at + 2], "big")
 
     @property
+    def properties(self) -> bytes:
+        """Those of a PUBLISH, without their length (one byte)."""
+        at = self._topic_end + 2
+        return self.body[at + 1 : at + 1 + self.body[at]] if self.five else b""
+
+    @property
     def payload(self) -> bytes:
-        return self.body[self._topic_end + 2 :]
+        at = self._topic_end + 2
+        return self.body[at + 1 + self.body[at] :] if self.five else self.body[at:]
 
     @property
     def _topic_end(self) -> int:
@@ -54,6 +67,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.acknowledges = True
+        self.five = False
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -62,22 +76,40 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def welcome(self, return_code: int = 0, granted: int = 1) -> Packet:
-        """Answer CONNECT and, where accepted, SUBSCRIBE with the granted QoS (0x80 refuses); the CONNECT."""
+    def welcome(
+        self, return_code: int = 0, granted: int = 1, properties: bytes = b"", session_present: int = 0
+    ) -> Packet:
+        """Answer CONNECT and, where accepted, SUBSCRIBE with the granted QoS (0x80 refuses); the CONNECT.
+
+        ``properties`` are those of the CONNACK, in MQTT 5.
+        """
         connect = self.next(CONNECT)
-        self.send(bytes([0x20, 2, 0, return_code]))
+        more = bytes([len(properties)]) + properties if self.five else b""
+        self.send(packets.packet(packets.CONNACK, bytes([session_present, return_code]) + more))
         if return_code == 0:
             subscribe = self.next(SUBSCRIBE)
             filters = subscribe.body.count(b"weldgate/")
-            self.send(bytes([packets.SUBACK, 2 + filters]) + pack("!H", subscribe.mid) + bytes([granted]) * filters)
+            answer = pack("!H", subscribe.mid) + (NO_PROPERTIES if self.five else b"") + bytes([granted]) * filters
+            self.send(packets.packet(packets.SUBACK, answer))
         return connect
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def publish(
-        self, topic: str, payload: bytes, mid: int, *, qos: int = 1, dup: bool = False, retain: bool = False
+        self,
+        topic: str | bytes,
+        payload: bytes,
+        mid: int,
+        *,
+        qos: int = 1,
+        dup: bool = False,
+        retain: bool = False,
+        properties: bytes = NO_PROPERTIES,
     ) -> None:
+        """``properties`` with their length before them; in MQTT 5 alone."""
+        if self.five:
+            payload = properties + payload
         self.send(publish_packet(topic, payload, mid, qos=qos, dup=dup, retain=retain))
 
     def next(self, *kinds: int, within_s: float = WITHIN_S) -> Packet:
@@ -85,6 +117,8 @@ class Connection:
         self.socket.settimeout(within_s)
         while True:
             packet = self._read()
+            if packet.kind == CONNECT:
+                self.five = packet.body[6] == LEVEL_5
             if packet.kind == packets.PUBLISH and self.acknowledges:
                 self.send(packets.puback(pack("!H", packet.mid)))
             if not kinds or packet.kind in kinds:
@@ -117,7 +151,7 @@ class Connection:
         while True:
             for first, start, end in packets.whole_packets(self._buffer):
                 body, self._buffer = self._buffer[start:end], self._buffer[end:]
-                return Packet(first, body)
+                return Packet(first, body, self.five)
             data = self.socket.recv(65_536)
             if not data:
                 raise EOFError("the client has closed the connection")
@@ -125,9 +159,10 @@ class Connection:
 
 
 class FakeBroker:
-    """Listens on a free port; ``with`` stops listening."""
+    """Listens on a free port; ``with`` stops listening. ``version`` is what its client is to speak."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: Version = "auto") -> None:
+        self.version: Version = version
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(WITHIN_S)
         self.port: int = self._listener.getsockname()[1]
@@ -153,12 +188,9 @@ class FakeBroker:
 
 
 def publish_packet(
-    topic: str, payload: bytes, mid: int, *, qos: int = 1, dup: bool = False, retain: bool = False
+    topic: str | bytes, payload: bytes, mid: int, *, qos: int = 1, dup: bool = False, retain: bool = False
 ) -> bytes:
-    """A PUBLISH as a broker sends it."""
-    whole = packets.publish(topic, payload, mid, retain=retain)
-    if qos == 0:
-        topic_bytes = topic.encode()
-        body = pack("!H", len(topic_bytes)) + topic_bytes + payload
-        return packets.packet(packets.PUBLISH | retain, body)
-    return bytes([whole[0] | (0x08 if dup else 0)]) + whole[1:]
+    """A PUBLISH as a broker sends it; in MQTT 5 the payload begins with the properties."""
+    raw = topic.encode() if isinstance(topic, str) else topic
+    first = packets.PUBLISH | qos << 1 | (0x08 if dup else 0) | retain
+    return packets.packet(first, pack("!H", len(raw)) + raw + (pack("!H", mid) if qos else b"") + payload)
