@@ -17,6 +17,7 @@ SHELL := /bin/bash
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.made-from-the-lock
+MODULES := tests/asyncapi/node_modules/.package-lock.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -66,11 +67,22 @@ mosquitto:
 		$(call debian,Mosquitto is missing,mosquitto)
 	fi
 
+asyncapi: $(MODULES)
+
+$(MODULES): tests/asyncapi/package-lock.json
+	if ! command -v npm >/dev/null; then
+		$(call debian,Node.js with npm is missing,nodejs npm)
+	fi
+	npm ci --prefix tests/asyncapi --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	touch $@
+
 demo: $(STAMP)
 	exec $(BIN)/weldgate demo $(ARGS)
 
 test: $(STAMP)
-	$(MAKE) --no-print-directory mosquitto || { [ -z "$${CI:-}" ] && echo "Tests that need it are skipped." >&2; }
+	for part in mosquitto asyncapi; do
+		$(MAKE) --no-print-directory $$part || { [ -z "$${CI:-}" ] && echo "Tests that need it are skipped." >&2; }
+	done
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP)

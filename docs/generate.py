@@ -1,6 +1,7 @@
 """Rewrites the generated parts of the documents from the code; ``--check`` tells what has drifted, exit code 1.
 
 A generated part stands between ``<!-- generated:NAME -->`` and ``<!-- /generated -->``; NAME is a key of BLOCKS.
+``asyncapi.json`` is generated as a whole.
 """
 
 import inspect
@@ -14,10 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import asyncapi
 import msgspec
 import typer
 from msgspec import Struct
 from msgspec import inspect as types
+from payloads import DriftError, fields, meanings, readable
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
@@ -27,10 +30,11 @@ import simulator.cli
 from gateway.core import model, policy, session
 from gateway.core.reasons import FIXED_CODES, REASONS, Reason
 from gateway.core.rules import CERTIFICATE_RULES, RULES
+from gateway.mqtt import mosquitto
 from gateway.observe.metrics import Metrics
 from gateway.registry.columns import KINDS, Column
 from gateway.settings import Settings
-from gateway.wire import messages, topics
+from gateway.wire import acl, messages, topics
 from gateway.wire.codec import MAX_PAYLOAD_BYTES, encode, wire_reasons
 from gateway.wire.tokens import ALGORITHM, ISSUER, Grant
 from simulator import scenario
@@ -38,12 +42,9 @@ from simulator.arms import LOCK_ARMS, QUESTION_ARMS, LockArm, QuestionArm
 
 DOCS = Path(__file__).resolve().parent
 VECTOR = DOCS / "vectors" / "grant.json"
+ASYNCAPI = DOCS / "asyncapi.json"
 _BLOCK = re.compile(r"(<!-- generated:([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _PRINTABLE = {"<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " "}
-
-
-class DriftError(Exception):
-    """A document and the code cannot be brought together; the message says where."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -129,6 +130,8 @@ def _taken(annotation: Any) -> str:
     """What a parameter takes; nothing for a switch."""
     if inspect.isclass(annotation) and issubclass(annotation, StrEnum):
         return " ".join(code(choice) for choice in annotation)
+    if annotation == list[str]:
+        return "names"
     return {bool: "", str: "text", int: "integer", float: "number", Path: "path", datetime: "day"}.get(
         annotation, "paths"
     )
@@ -176,14 +179,14 @@ def policy_keys() -> str:
 def _policy_fields() -> Iterator[tuple[str, str, str | None]]:
     maps = {"rules": "<code>", "grace": "<code>", "division": "<six digits>.…", "enterprise": "<credit code>.…"}
     whole = policy.Policy()
-    for outer in _fields(policy.Policy):
+    for outer in fields(policy.Policy):
         value = getattr(whole, outer.name)
         if outer.name in maps:
             kind = {"rules": "mode", "grace": f"0 to {policy.MAX_GRACE_DAYS}"}.get(outer.name, "tables")
             default = {"rules": "see below", "grace": "0"}.get(outer.name)
             yield f"{outer.name}.{maps[outer.name]}", kind, default
         elif isinstance(value, Struct):
-            for inner in _fields(type(value)):
+            for inner in fields(type(value)):
                 yield f"{outer.name}.{inner.encode_name}", described(inner.type), _toml(getattr(value, inner.name))
         else:
             yield outer.encode_name, described(outer.type), _toml(value)
@@ -191,13 +194,6 @@ def _policy_fields() -> Iterator[tuple[str, str, str | None]]:
 
 def _toml(value: object) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
-
-
-def _fields(struct: type) -> tuple[types.Field, ...]:
-    info = types.type_info(struct)
-    if not isinstance(info, types.StructType):
-        raise DriftError(f"{struct.__name__} is no struct")
-    return info.fields
 
 
 def _rule_codes() -> set[str]:
@@ -350,114 +346,16 @@ def scenarios() -> str:
 
 # --- the wire ---------------------------------------------------------------------------------------------------
 
-_MEANINGS: dict[type, dict[str, str]] = {
-    model.Request: {
-        "request_id": "Made by the chip, new for each scan; repeated unchanged until answered.",
-        "credential": "The scanned text. 1 to 256 printable characters make a badge; anything else is refused by name.",
-        "challenge": "The chip's current challenge; the grant repeats it.",
-        "method": "How it was read.",
-        "at": "When, by the chip's wall clock; null where it has none.",
-    },
-    model.Usage: {
-        "session_id": "From the decision.",
-        "seq": "Rises within the session; an older report never replaces a newer one.",
-        "at": "When, by the chip's wall clock.",
-        "relay": "Where the relay stands.",
-        "enabled_s": "Seconds with the relay closed since the session began.",
-        "arc_s": "Seconds with welding current.",
-        "idle_s": "Seconds closed without current.",
-        "arcs": "Arcs struck.",
-        "energy_wh": "Energy, watt-hours.",
-        "current_a": "Latest welding current, ampere.",
-        "voltage_v": "Latest arc voltage, volt.",
-        "final": "True once, in the last report of the session.",
-    },
-    model.Event: {
-        "event_id": "Made by the chip, unique per machine; a repeat changes nothing.",
-        "seq": "Counts the chip's events and is never reset: a gap is lost evidence.",
-        "kind": "What happened.",
-        "at": "When, by the chip's wall clock.",
-        "session_id": "The session concerned.",
-        "reason": "Why; of a `locked` it becomes the end reason of the session (64 characters of it).",
-        "detail": "Anything more; recorded as sent. Never put personal numbers here.",
-    },
-    model.Status: {
-        "online": "The last will carries `false` and nothing else.",
-        "challenge": "The current challenge.",
-        "chip": "Serial of the lock chip; compared with the registered one.",
-        "firmware": "Version of the chip's software.",
-        "relay": "Where the relay stands.",
-        "session_id": "The running session.",
-        "at": "When, by the chip's wall clock.",
-    },
-    messages.DecisionMessage: {
-        "at": "When it was decided, Unix milliseconds.",
-        "grant": "The signed grant; null on deny.",
-        "outcome": "The decision.",
-        "reasons": "Every reason that refuses; empty on allow.",
-        "request_id": "The request answered.",
-        "session_id": "The session opened; null on deny.",
-    },
-    messages.WireReason: {
-        "code": "Stable code, see [reasons](reasons.md).",
-        "message": "What is wrong: Chinese, then English after a space.",
-        "remedy": "What to do about it, in the same form.",
-        "resolver": "Who can resolve it first.",
-    },
-    Grant: {
-        "aud": "The machine.",
-        "cha": "The challenge of the request.",
-        "exp": "Start-by: seconds since 1970, at most 30 after `iat`.",
-        "iat": "When it was issued, seconds since 1970.",
-        "jti": "The request id.",
-        "lease_s": "How long the relay may stay closed, from acceptance by the chip's monotonic clock.",
-        "sid": "The session id.",
-        "iss": "The issuer.",
-        "n": "0; a command within the session counts on from here.",
-    },
-    messages.FeedDecision: {
-        "at": "When it was decided, Unix milliseconds.",
-        "division": "Division of the machine, `000000` where it is not registered.",
-        "enterprise": "Credit code of the machine's firm.",
-        "machine_id": "The machine.",
-        "operator": "The person's id, masked.",
-        "outcome": "The decision.",
-        "reasons": "Codes that refused.",
-        "request_id": "The request.",
-        "warnings": "Codes that failed without refusing.",
-    },
-    messages.FeedUsage: {
-        "arc_s": "Seconds with welding current.",
-        "arcs": "Arcs struck.",
-        "at": "When it was folded, Unix milliseconds.",
-        "division": "Division of the machine.",
-        "enabled_s": "Seconds with the relay closed.",
-        "energy_wh": "Energy, watt-hours.",
-        "final": "True at the session's end; again if a later report comes in after that.",
-        "idle_s": "Seconds closed without current.",
-        "machine_id": "The machine.",
-        "session_id": "The session.",
-    },
-    messages.GatewayStatus: {
-        "at": "When, Unix milliseconds; in the last will, when the gateway started.",
-        "online": "False in the last will and after an orderly stop.",
-        "registry_version": "The registry version that decisions use.",
-        "version": "The gateway's version.",
-    },
-}
-
 
 def payload(struct: type) -> Callable[[], str]:
     """The fields of one message."""
 
     def block() -> str:
-        left, rows = dict(_MEANINGS[struct]), []
-        for field in _fields(struct):
-            if field.encode_name not in left:
-                raise DriftError(f"docs/generate.py: _MEANINGS lacks {struct.__name__}.{field.encode_name}")
-            rows.append([code(field.encode_name), described(field.type), _presence(field), left.pop(field.encode_name)])
-        if left:
-            raise DriftError(f"docs/generate.py: _MEANINGS knows {struct.__name__}: {', '.join(left)}, which is gone")
+        said = meanings(struct)
+        rows = [
+            [code(field.encode_name), described(field.type), _presence(field), said[field.encode_name]]
+            for field in fields(struct)
+        ]
         return table(["field", "type", "", "meaning"], rows)
 
     return block
@@ -504,25 +402,37 @@ def _bounds(least: float | None, most: float | None) -> str:
 
 def _string(kind: types.StrType) -> str:
     if kind.pattern:
-        return f"string {code(_readable(kind.pattern))}"
+        return f"string {code(readable(kind.pattern))}"
     lengths = [str(n) for n in (kind.min_length or 0, kind.max_length) if n is not None]
     return f"string, {' to '.join(lengths)} characters" if kind.max_length else "string"
-
-
-def _readable(pattern: str) -> str:
-    """A pattern without what only says that Python's ``$`` must not match before a line break."""
-    return pattern.replace(r"(?!\n)", "")
 
 
 def limits() -> str:
     rows = [
         ["payload, in both directions", f"{MAX_PAYLOAD_BYTES} bytes"],
-        ["`machine_id`", code(_readable(model.MACHINE_ID))],
-        ["ids that a chip makes", code(_readable(model.CHIP_MADE_ID))],
+        ["`machine_id`", code(readable(model.MACHINE_ID))],
+        ["ids that a chip makes", code(readable(model.CHIP_MADE_ID))],
         ["signature", code(ALGORITHM)],
         ["issuer of grants", code(ISSUER)],
     ]
     return table(["what", "limit"], rows)
+
+
+def rights() -> str:
+    """Who may publish and hear what, from the table that every broker's access list is made of."""
+    names = {"machine": "{machine_id}", "gateway": "{instance}", "reader": "{name}"}
+    return table(
+        ["identity", "may", "topics"],
+        [
+            [role, right.access, code(right.topic.replace(acl.OWN, names[role]))]
+            for role, held in acl.RIGHTS.items()
+            for right in held
+        ],
+    )
+
+
+def access_list() -> str:
+    return fenced("", mosquitto.access_list(["county-1"], ["board"]).strip())
 
 
 def topic_list() -> str:
@@ -630,6 +540,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "question-table": question_table,
     "scenarios": scenarios,
     "topics": topic_list,
+    "rights": rights,
+    "access-list": access_list,
     "limits": limits,
     "request": payload(model.Request),
     "usage": payload(model.Usage),
@@ -664,9 +576,9 @@ def regenerated(document: str) -> str:
 
 def main(arguments: list[str]) -> int:
     drifted = []
-    for path in sorted(DOCS.rglob("*.md")):
+    for path in [*sorted(DOCS.rglob("*.md")), ASYNCAPI]:
         old = path.read_text(encoding="utf-8")
-        new = regenerated(old)
+        new = asyncapi.text() if path == ASYNCAPI else regenerated(old)
         if new != old:
             drifted.append(path.relative_to(DOCS.parent))
             if arguments != ["--check"]:

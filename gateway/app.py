@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.clock import now_ms
+from gateway.core.session import OPEN_STATES
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.gate.state import GateState
 from gateway.keys import open_code_keys
@@ -157,8 +158,9 @@ class Gateway:
 
     def _refresh_gauges(self) -> None:
         metrics = self._metrics
-        for state, number in Counter(session.state for session in self._state.sessions).items():
-            metrics.sessions.labels(state).set(number)
+        states = Counter(session.state for session in self._state.sessions)
+        for state in OPEN_STATES:
+            metrics.sessions.labels(state).set(states[state])
         metrics.overrides.set(self._state.snapshot.controls.overrides(now_ms()))
         metrics.queue.labels("inbox").set(self._pipeline.waiting)
         metrics.queue.labels("scribe").set(self._pipeline.at_scribe)

@@ -83,7 +83,6 @@ class Pipeline:
         self._held_back = False
         self._answers: OrderedDict[Key, bytes | None] = OrderedDict()
         self._under_way: set[Key] = set()
-        self._in_doubt = True
         self._accept_clock = accept_clock
         self._started = False
         self.database_ok = False
@@ -92,11 +91,11 @@ class Pipeline:
         """Until drained: take a batch, handle it, send it to the scribe; what has landed answers itself."""
         while (batch := await self._take()) is not None:
             await self._space(IN_FLIGHT - 1)
-            if self._in_doubt:
+            if self._state.in_doubt:
                 await self._recover()
             self._send(batch)
         await self._space(0)
-        if self._in_doubt:
+        if self._state.in_doubt:
             await self._recover()
 
     def _send(self, batch: list[Inbound]) -> None:
@@ -115,7 +114,7 @@ class Pipeline:
             self._answer(flight, result)
         else:
             self._failed.append(flight)
-            self._in_doubt = True
+            self._state.in_doubt = True
             self._wake.set()
 
     def _answer(self, flight: Flight, committed: orders.Committed) -> None:
@@ -286,18 +285,18 @@ class Pipeline:
         wait_s, conflicts = FIRST_RETRY_S, 0
         while len(batch) <= 1 or conflicts < MOST_CONFLICTS:
             try:
-                if self._in_doubt:
+                if self._state.in_doubt:
                     await self._read_back(keys)
                 await self._commit(batch, hopeless=conflicts >= MOST_CONFLICTS)
             except Conflict as error:
-                self._in_doubt = True
+                self._state.in_doubt = True
                 conflicts += 1
                 if conflicts > MOST_CONFLICTS:
                     raise
                 if conflicts == MOST_CONFLICTS:
                     self._observe(Trouble("database", f"refuses {len(batch)} messages: {error}"))
             except DatabaseUnavailable as error:
-                self._in_doubt = True
+                self._state.in_doubt = True
                 wait_s = await self._wait_for_database(error, wait_s)
             else:
                 return
@@ -321,7 +320,6 @@ class Pipeline:
         self._state.load(recalled.book, whole=whole)
         self._started = True
         self._set_database(True)
-        self._in_doubt = False
 
     def _recent_since(self) -> int | None:
         """From when on it matters who was let in where."""

@@ -96,8 +96,10 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"setting broker_cert = {str(self.broker_cert)!r}: needs TLS; give a broker with mqtts://"
             )
-        files = (str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key))
-        return Tls(*files, name=gateway_name(self.instance))
+        authority, certificate, key = (
+            str(path) if path else None for path in (self.broker_ca, self.broker_cert, self.broker_key)
+        )
+        return Tls(authority, certificate, key, gateway_name(self.instance))
 
     @classmethod
     def settings_customise_sources(
@@ -130,12 +132,13 @@ def load_settings(**given: Any) -> Settings:
 
 def _explain(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    shown = f" = {problem['input']!r}" if name in _SHOWN else ""
+    shown = f" = {problem['input']!r}" if name in _SHOWN and not isinstance(problem["input"], dict | list) else ""
     return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-_SHOWN = frozenset(Settings.model_fields) - {"api_token", "broker", "database"}
-"""Values that a message may repeat: no URLs, which may hold a password, and nothing under a name that is none."""
+_SHOWN = frozenset(Settings.model_fields) - {"api_token", "broker", "database", "mqtt"}
+"""Values that a message may repeat: no URLs, which may hold a password, also where somebody writes one by mistake, and
+nothing under a name that is none."""
 
 
 def _default_instance() -> str:

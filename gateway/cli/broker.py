@@ -1,14 +1,14 @@
 """``weldgate broker``: the configuration of a production Mosquitto, and passwords for chips without certificates."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli.console import err, out, reporting_errors
-from gateway.cli.pki import DEFAULT_FOLDER, FolderOption, utc_now
+from gateway.cli.pki import DEFAULT_FOLDER, FolderOption, TrustOption, utc_now
 from gateway.errors import WeldGateError
 from gateway.mqtt import mosquitto
 from gateway.mqtt.passwords import hashed, new_password, password_file, read_passwords
@@ -36,6 +36,7 @@ def config(
     max_connections: Annotated[int, typer.Option(min=1, help="For each listener.")] = _DEFAULTS.max_connections,
     memory_mib: Annotated[int, typer.Option(min=64, help="What the broker may take.")] = _DEFAULTS.memory_mib,
     folder: FolderOption = DEFAULT_FOLDER,
+    trust: TrustOption = None,
 ) -> None:
     """Write Mosquitto's configuration with TLS, identities and access list, and the certificates that it names."""
     with reporting_errors():
@@ -50,7 +51,7 @@ def config(
             memory_mib=memory_mib,
         )
         _check_names(plan)
-        _write(target, _files(plan, folder, server))
+        _write(target, _files(plan, [folder, *(trust or [])], server))
         if plan.password_port and not (target / mosquitto.PASSWORDS).exists():
             _write(target, {mosquitto.PASSWORDS: b""})
         out.print(f"{target}: Mosquitto's user has to be able to read it; see docs/identity.md", markup=False)
@@ -65,9 +66,7 @@ def password(
     passwords: Annotated[Path, typer.Option(help="The broker's file of hashes, changed in place.")] = Path(
         mosquitto.PASSWORDS
     ),
-    target: Annotated[
-        Path | None, typer.Option("--out", help="New file for passwords; else they are shown.")
-    ] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="New file for passwords; else they are shown.")] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Also for names that have one: the old one ends.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the passwords away instead.")] = False,
 ) -> None:
@@ -91,13 +90,15 @@ def password(
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _files(plan: mosquitto.Plan, folder: Path, server: str | None) -> dict[str, bytes]:
+def _files(plan: mosquitto.Plan, folders: Sequence[Path], server: str | None) -> dict[str, bytes]:
+    """The broker shows a certificate of the first authority, and lets in those of all."""
+    folder = folders[0]
     certificate, key = pki.files_of(folder, "server", server or _only_server(folder), utc_now())
     return {
         mosquitto.CONFIG: mosquitto.configuration(plan).encode(),
         mosquitto.ACL: mosquitto.access_list(plan.gateways, plan.readers).encode(),
-        mosquitto.AUTHORITY: (folder / pki.AUTHORITY).read_bytes(),
-        mosquitto.REVOKED: (folder / pki.REVOKED).read_bytes(),
+        mosquitto.AUTHORITY: pki.joined(folders, pki.AUTHORITY),
+        mosquitto.REVOKED: pki.joined(folders, pki.REVOKED),
         mosquitto.SERVER_CERT: certificate.read_bytes(),
         mosquitto.SERVER_KEY: key.read_bytes(),
     }
@@ -126,9 +127,7 @@ def _export(target: Path | None, made: Mapping[str, str]) -> None:
     if target is None:
         typer.echo(lines, nl=False)
     elif target.exists():
-        raise WeldGateError(
-            f"--out {target}: is there already; hand it over and delete it, or choose another file"
-        )
+        raise WeldGateError(f"--out {target}: is there already; hand it over and delete it, or choose another file")
     else:
         _write(target.parent, {target.name: lines.encode()})
 

@@ -19,7 +19,7 @@ from gateway.keys import open_keys
 from gateway.pki import bundle as bundles
 from gateway.pki.authority import Progress, make_authority, open_authority
 from gateway.pki.certificates import Period
-from gateway.pki.folder import FOLDERS, REVOKED, Issued, Kind, put, read_index
+from gateway.pki.folder import AUTHORITY, FOLDERS, REVOKED, Issued, Kind, joined, put, read_index
 from gateway.pki.orders import Order, for_server
 from gateway.registry.machines import machines_in_database, machines_in_files
 from gateway.store.engine import DEFAULT_URL, open_engine
@@ -35,6 +35,10 @@ OTHER_DAYS = 825
 PASSPHRASE_VARIABLE = "WELDGATE_PKI_PASSPHRASE"  # noqa: S105  (its name, not its value)
 
 FolderOption = Annotated[Path, typer.Option("--dir", envvar="WELDGATE_PKI", help="Folder of the authority.")]
+TrustOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder of another authority to trust beside this one, while one follows the other."),
+]
 PassphraseOption = Annotated[
     Path | None,
     typer.Option(
@@ -150,12 +154,14 @@ def bundle(
     machine_id: Annotated[str, typer.Argument(help="The machine.")],
     target: Annotated[Path, typer.Option("--out", help="File to write, a tar.")],
     broker: Annotated[str, typer.Option(help="Where the chip connects.")] = bundles.BROKER_PLACEHOLDER,
+    trust: TrustOption = None,
     keys: KeysOption = DEFAULT_KEYS,
     folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
     """Write what one chip is provisioned with. It holds the chip's key: hand it over like a key, then delete it."""
     with reporting_errors():
-        content = bundles.bundle(folder, machine_id, open_keys(keys).public(), broker, utc_now())
+        around = bundles.Surroundings(broker, joined([folder, *(trust or [])], AUTHORITY), open_keys(keys).public())
+        content = bundles.bundle(folder, machine_id, around, utc_now())
         try:
             put(target, content)
         except OSError as error:

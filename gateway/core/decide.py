@@ -119,7 +119,7 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
 def _closest_certificate(case: Case, holds: Effective) -> tuple[Certificate | None, Findings]:
     """The certificate that comes closest to an allow, with what is wrong with it.
 
-    One that allows before any other, then one for the right item, then the fewest refusals, then the fewest
+    One that allows before any other, by itself before one that an override lets pass; then one for the right item, then the fewest refusals, then the fewest
     warnings, then the one that is valid longest.
     """
     best: tuple[Certificate | None, Findings] = (None, Findings())
@@ -138,7 +138,7 @@ def _rank(case: Case, holds: Effective, certificate: Certificate, found: Finding
     right_item = case.facts.machine is not None and certificate.item == case.facts.machine.process
     against = len(found.failed) + len(found.faults)
     last_day = certificate.valid_until if against else _carries_until(case, holds, certificate)
-    return not against, right_item, -against, -len(found.warned), last_day
+    return not against, not found.overridden, right_item, -against, -len(found.warned), last_day
 
 
 def _carries_until(case: Case, holds: Effective, certificate: Certificate) -> date:

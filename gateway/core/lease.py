@@ -5,6 +5,8 @@ moment. Whatever it promises elsewhere (the operator is free, the session is ove
 Times are Unix milliseconds, durations whole seconds.
 """
 
+from math import ceil
+
 from msgspec import Struct
 
 from gateway.core.model import Millis
@@ -41,10 +43,19 @@ def renewal(
     """
     taken_by = min(held_until, now + (COMMAND_TTL_S + CLOCK_ERROR_S) * 1000) if clock else held_until
     lease_s = longest_s if stands_until is None else min(longest_s, (stands_until - taken_by) // 1000)
-    lease_until = taken_by + lease_s * 1000
+    lease_until = lasts_until(taken_by, lease_s)
     return Renewal(lease_s, lease_until) if lease_s >= 1 and lease_until > held_until else None
 
 
-def over_at(lease_until: Millis, lease_s: int, drain_deadline_s: int) -> Millis:
-    """When the relay is open whatever happens: an arc may outlast the lease up to the deadline, by a slow clock."""
-    return lease_until + round((drain_deadline_s + DRIFT * (lease_s + drain_deadline_s)) * 1000)
+def lasts_until(taken_by: Millis, lease_s: int) -> Millis:
+    """The latest end of a lease taken at that moment at the latest, by a slow clock.
+
+    >>> lasts_until(0, 100)
+    102000
+    """
+    return taken_by + ceil(lease_s * 1000 * (1 + DRIFT))
+
+
+def over_at(lease_until: Millis, drain_deadline_s: int) -> Millis:
+    """When the relay is open whatever happens: an arc may outlast the lease up to the deadline."""
+    return lasts_until(lease_until, drain_deadline_s)

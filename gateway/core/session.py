@@ -10,6 +10,7 @@ from typing import Literal
 from gateway.core.model import Event, EventKind, Millis
 
 State = Literal["granted", "unlocked", "welding", "idle", "draining", "ended"]
+OPEN_STATES: tuple[State, ...] = ("granted", "unlocked", "welding", "idle", "draining")
 Step = Literal[
     "unlocked", "arc", "rest", "drain", "locked", "grant_rejected", "not_running", "boot", "replaced", "time_up"
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from gateway.core.decide import standing
-from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, Renewal, renewal, renewal_due
+from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, Renewal, lasts_until, renewal, renewal_due
 from gateway.core.model import Asked, Millis
 from gateway.core.session import DrainReason, Step, time_up_reason
 from gateway.gate.alerts import alert
@@ -74,7 +74,7 @@ def taken(state: GateState, session: Session, now: Millis) -> None:
     if session.live.asked_with is None:
         return
     session.live.asked_with = None
-    until = now + session.lease_s * 1000
+    until = lasts_until(now, session.lease_s)
     if until < session.lease_until:
         lease, policy = Renewal(session.lease_s, until), state.rulebook.policy.lease
         state.sessions.lease(session, lease, session.leased_at, policy.drain_deadline_s)

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from gateway.core.credential import offline_digest
 from gateway.core.decide import standing
-from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, over_at
+from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, lasts_until, over_at
 from gateway.core.model import Asked, Event, Facts, Method, Millis, Status
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.leases import new_id
@@ -203,7 +203,7 @@ def _who(state: GateState, machine_id: str, digest: str) -> str | None:
 def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s: int, at: Millis) -> None:
     """The session as it is: of a person who is in another one, it names nobody, and the record tells who it was."""
     operator_id, lease_s = facts.operator_id, lease_s or state.rulebook.policy.offline.lease_s
-    lease_until = at + (lease_s + CLOCK_ERROR_S) * 1000
+    lease_until = lasts_until(at + CLOCK_ERROR_S * 1000, lease_s)
     session = Session(
         session_id=event.session_id or "",
         machine_id=machine_id,
@@ -212,7 +212,7 @@ def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s
         division=facts.machine.division if facts.machine else None,
         granted_at=at,
         unlocked_at=at,
-        open_until=over_at(lease_until, lease_s, state.rulebook.policy.lease.drain_deadline_s),
+        open_until=over_at(lease_until, state.rulebook.policy.lease.drain_deadline_s),
         has_clock=event.at is not None,
         offline=True,
         lease_s=lease_s,

@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 
 from gateway.core.credential import kind_of, mask, read_code
 from gateway.core.decide import standing
-from gateway.core.lease import over_at
+from gateway.core.lease import lasts_until, over_at
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
 from gateway.core.session import starts_within_s
 from gateway.gate.entry import DecisionBody, Entry
@@ -108,7 +108,7 @@ def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> G
 
 def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Session:
     within_s = starts_within_s(grant.exp - grant.iat, asked.at)
-    lease_until = facts.now + (within_s + grant.lease_s) * 1000
+    lease_until = lasts_until(facts.now + within_s * 1000, grant.lease_s)
     return Session(
         session_id=grant.sid,
         machine_id=grant.aud,
@@ -117,7 +117,7 @@ def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Sess
         division=facts.machine.division if facts.machine else None,
         granted_at=facts.now,
         unlocked_at=None,
-        open_until=over_at(lease_until, grant.lease_s, state.rulebook.policy.lease.drain_deadline_s),
+        open_until=over_at(lease_until, state.rulebook.policy.lease.drain_deadline_s),
         has_clock=asked.at is not None,
         lease_s=grant.lease_s,
         leased_at=facts.now,

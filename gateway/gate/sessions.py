@@ -58,6 +58,7 @@ class Session(Struct):
     drain_reason: DrainReason | None = None
     lock_id: str | None = None
     lock_now: bool | None = None
+    rev: int = 0
     stored: bool = False
     live: Live = field(default_factory=Live)
 
@@ -74,8 +75,9 @@ class Session(Struct):
         return tuple([getattr(self, name) for name in SESSION_COLUMNS])
 
     def change(self) -> Row:
-        """The values of ``CHANGED_COLUMNS``."""
-        return (self.session_id, *[getattr(self, name) for name in CHANGED_COLUMNS[1:]])
+        """The values of ``CHANGED_COLUMNS``; they hold if nobody has changed the row since ``rev``."""
+        seen, self.rev = self.rev, self.rev + 1
+        return (self.session_id, seen, *[getattr(self, name) for name in CHANGED_COLUMNS[2:]])
 
     def as_fact(self) -> OpenSession:
         return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
@@ -161,7 +163,7 @@ class Sessions:
         """Note a lease that is about to be sent, or that turned out to last shorter than it could have."""
         session.lease_s, session.lease_until = renewal.lease_s, renewal.lease_until
         session.leased_at = now
-        session.open_until = over_at(renewal.lease_until, renewal.lease_s, drain_deadline_s)
+        session.open_until = over_at(renewal.lease_until, drain_deadline_s)
         self._touched[session.session_id] = session
 
     def shift(self, by_ms: int) -> None:

@@ -16,7 +16,10 @@ CLOCK_STEP_MS = 1000
 
 
 class GateState:
-    """Changed only by the pipeline and the registry watcher, both on the event loop."""
+    """Changed only by the pipeline and the registry watcher, both on the event loop.
+
+    ``in_doubt``: the database may hold other sessions than memory does; read back before going on.
+    """
 
     def __init__(
         self, snapshot: Snapshot, rulebook: Rulebook, wall_ms: Callable[[], Millis], code_keys: Iterable[bytes] = ()
@@ -29,12 +32,14 @@ class GateState:
         self.codes = Codes(code_keys)
         self.agenda = Agenda()
         self.offline = OfflineLists()
-        self.strays: dict[str, Millis] = {}
+        self.strays: dict[str, str] = {}
+        self.in_doubt = True
         self.latest: Millis = 0
         self._skew: int | None = None
 
     def load(self, book: Book, *, whole: bool) -> None:
         """Take over what the database holds."""
+        self.in_doubt = False
         self.sessions.load(book.sessions)
         self.codes.load(book.codes)
         self.chips.load_seqs(book.seqs)

@@ -12,7 +12,6 @@ from gateway.wire.tokens import Command
 
 OLD_MS = 60_000
 """Usage that a chip dates further back was kept while it was offline, and shows what is over."""
-AGAIN_MS = 30_000
 
 
 def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
@@ -22,15 +21,20 @@ def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
 
 
 def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) -> Entry:
-    """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody."""
+    """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody.
+
+    Only at the second report: another gateway may have opened the session, which reading back shows.
+    """
     now, session_id = state.wall_ms(), usage.session_id
-    known = state.sessions.chip_knows_end(session_id)
-    if known or not is_live(usage, now) or now - state.strays.get(machine_id, 0) < AGAIN_MS:
+    if state.sessions.chip_knows_end(session_id) or not is_live(usage, now):
         return entry
-    state.strays[machine_id] = now
+    if state.strays.get(machine_id) != session_id:
+        state.strays[machine_id] = session_id
+        state.in_doubt = True
+        return entry
+    del state.strays[machine_id]
     command = lock_unknown(state, machine_id, session_id, now)
-    body = CommandBody(command, "no_session")
-    entry.draft = Draft("command", now, encode(body), machine_id, command.jti)
+    entry.draft = Draft("command", now, encode(CommandBody(command, "no_session")), machine_id, command.jti)
     entry.command = command
     entry.feed = alert(state, "relay_closed_without_session", machine_id, session_id)
     entry.observed += (StrayRelay(machine_id, session_id),)

@@ -1,12 +1,16 @@
 """A broker's address as a URL, ``mqtt[s]://user:password@host:port``, and the files that prove who is who on mqtts://."""
 
 import ssl
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
 from gateway.errors import WeldGateError
+from gateway.wire import acl
 
 Version = Literal["auto", "5", "3.1.1"]
 """Of MQTT. ``auto`` is 5, and 3.1.1 from then on where the broker will have none of it."""

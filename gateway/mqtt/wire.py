@@ -28,8 +28,8 @@ LONGEST_BODY_BYTES = 131_072
 """More of a packet is never held in memory: MQTT allows 256 MB. A longer PUBLISH is delivered cut short, so that it
 is refused and acknowledged instead of coming again; topics take at most 64 KiB of it."""
 SESSION_EXPIRY_S = 7 * 86_400
-"""How long an MQTT 5 broker keeps what chips say for a gateway that is away: longer than any repair takes. By MQTT 3.1.1
-it is for the broker to say."""
+"""How long an MQTT 5 broker keeps what chips say for a gateway that is away: longer than any repair takes. By 3.1.1 it
+is for the broker to say."""
 RECEIVE_MAXIMUM = 4_096
 """Messages that an MQTT 5 broker may send without our acknowledgement: as many as the gate's inbox takes."""
 _DUP = 0x08
@@ -313,7 +313,7 @@ def _publish_packet(first: int, topic: bytes, mid: int, properties: bytes, paylo
 
 
 def _connect_properties() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.ReceiveMaximum = RECEIVE_MAXIMUM
     return properties

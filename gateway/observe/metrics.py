@@ -1,11 +1,11 @@
 """Prometheus metrics. No machine, no person and no free text is ever a label."""
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from gateway.core.session import State
+from gateway.core.session import OPEN_STATES
 from gateway.observe import events
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -49,7 +49,7 @@ class Metrics:
         self.rejected = Counter("weldgate_rejected", "Messages that could not be used.", ["kind"], registry=registry)
         self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", ["reason"], registry=registry)
         self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", ["state"], registry=registry)
-        for state in get_args(State)[:-1]:
+        for state in OPEN_STATES:
             self.sessions.labels(state)
         self.renewals = Counter("weldgate_renewals", "Renewals of leases sent.", registry=registry)
         self.locks = Counter(

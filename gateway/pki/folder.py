@@ -67,6 +67,16 @@ def files_of(folder: Path, kind: Kind, name: str, now: datetime) -> tuple[Path, 
     return files
 
 
+def joined(folders: Sequence[Path], name: str) -> bytes:
+    """One file of several authorities, for who trusts all of them. Raises PkiError."""
+    try:
+        return b"".join((folder / name).read_bytes() for folder in folders)
+    except OSError as error:
+        raise PkiError(
+            f"{error.filename}: {error.strerror}; name folders of authorities with --dir and --trust"
+        ) from None
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Two commands at once would lose each other's lines of the index."""

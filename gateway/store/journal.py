@@ -72,7 +72,7 @@ def _names(table: Table) -> tuple[str, ...]:
 
 SESSION_COLUMNS = _names(_sessions)
 _NEVER_CHANGE = ("session_id", "machine_id", "operator_id", "request_id", "division", "granted_at", "offline")
-CHANGED_COLUMNS = ("session", *(name for name in SESSION_COLUMNS if name not in _NEVER_CHANGE))
+CHANGED_COLUMNS = ("session", "seen", *(name for name in SESSION_COLUMNS if name not in _NEVER_CHANGE))
 USAGE_COLUMNS = _names(_usage)
 CHIP_COLUMNS = _names(_chips)
 CODE_COLUMNS = _names(_codes)
@@ -90,6 +90,10 @@ class Book(Struct, frozen=True):
     lists: list[Row]
     recent: list[Row]
     latest: Millis
+
+
+class StaleSessionError(Exception):
+    """Somebody else has changed a session since it was read: what was made of it must not be written."""
 
 
 class Journal:
@@ -113,12 +117,16 @@ class Journal:
 
         INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
         indexes decide who gets the machine and who used a code. Raises the driver's IntegrityError where a message is
-        on record already, a session is open already, or a code was used before.
+        on record already, a session is open already, or a code was used before; StaleSessionError where another
+        gateway has changed a session meanwhile.
         """
         with transaction(connection) as cursor:
             head, replies = self._ledger.append(cursor, batch.drafts)
+            if batch.changed:  # first: a replaced session makes room for the new one
+                changed = self._change_session.run(cursor, batch.changed)
+                if changed != len(batch.changed):
+                    raise StaleSessionError(f"{len(batch.changed) - changed} sessions were changed by somebody else")
             for statement, rows in (
-                (self._change_session, batch.changed),  # first: a replaced session makes room for the new one
                 (self._open_session, batch.opened),
                 (self._usage, batch.usage),
                 (self._chips, batch.chips),
@@ -142,8 +150,8 @@ class Journal:
 def _change_session() -> Update:
     return (
         update(_sessions)
-        .where(_sessions.c.session_id == bindparam("session"))
-        .values({name: bindparam(name) for name in CHANGED_COLUMNS[1:]})
+        .where(_sessions.c.session_id == bindparam("session"), _sessions.c.rev == bindparam("seen"))
+        .values({name: bindparam(name) for name in CHANGED_COLUMNS[2:]})
     )
 
 

@@ -28,14 +28,15 @@ class Prepared:
         self._by_name = positions is None
         self._order = None if positions == list(range(len(self._names))) else positions
 
-    def run(self, cursor: DBAPICursor, rows: Sequence[Row]) -> None:
-        """Run once for each of ``rows``, inside the cursor's transaction."""
+    def run(self, cursor: DBAPICursor, rows: Sequence[Row]) -> int:
+        """Run once for each of ``rows``, inside the cursor's transaction; how many rows of the table it concerned."""
         bound: Sequence[Any] = rows
         if self._by_name:
             bound = [dict(zip(self._names, row, strict=True)) for row in rows]
         elif self._order is not None:
             bound = [[row[position] for position in self._order] for row in rows]
         cursor.executemany(self._sql, bound)
+        return int(cursor.rowcount)
 
     def first(self, cursor: DBAPICursor) -> Row | None:
         """The first row of a query without parameters."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
-from gateway.store.journal import Batch, Journal, probe, read_book
+from gateway.store.journal import Batch, Journal, StaleSessionError, probe, read_book
 from gateway.store.ledger import on_record, reply_in
 from gateway.wire.tokens import Signer
 
@@ -26,7 +26,7 @@ class Scribe:
         self._connection: Connection | None = None
         self._in_doubt = True
         driver = engine.dialect.loaded_dbapi
-        self._refusals = (IntegrityError, DataError, driver.IntegrityError, driver.DataError)
+        self._refusals = (StaleSessionError, IntegrityError, DataError, driver.IntegrityError, driver.DataError)
         self._failures = (SQLAlchemyError, driver.Error, OSError)
 
     def serve(self, sock: socket.socket) -> None:

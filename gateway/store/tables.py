@@ -104,7 +104,7 @@ class SessionRow(SQLModel, table=True):
     per operator, whatever number of processes write.
 
     ``lease_until`` is the latest end of the last lease sent, ``open_until`` when the relay is open whatever the chip
-    reports; ``n`` numbers its commands. A session drains from ``drained_at`` on, by the command ``lock_id``.
+    reports; ``n`` numbers its commands, ``rev`` the row's changes. A session drains from ``drained_at`` on, by the command ``lock_id``.
     """
 
     __tablename__ = "sessions"
@@ -147,6 +147,7 @@ class SessionRow(SQLModel, table=True):
     drain_reason: str | None = Field(default=None, max_length=32)
     lock_id: str | None = Field(default=None, max_length=64)
     lock_now: bool | None = None
+    rev: int = Field(sa_column=Column(Integer, nullable=False))
 
 
 class UsedCodeRow(SQLModel, table=True):

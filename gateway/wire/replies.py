@@ -3,7 +3,32 @@
 from gateway.wire import topics
 from gateway.wire.inbound import Inbound, Outbound
 
+LONGEST_TOPIC = 256
+LONGEST_CORRELATION_BYTES = 256
+"""A chip chooses both, and both are sent back: more would make answers larger than the protocol's payloads are."""
+_TAKEN = {*topics.CHIP_TOPICS, "command"}
+"""What others listen to for something else than answers."""
+
 
 def reply_to(inbound: Inbound, machine_id: str, payload: bytes, expires_s: int | None) -> Outbound:
-    """The answer to ``inbound`` as it is to be published."""
-    return Outbound(topics.decision(machine_id), payload, expires_s=expires_s, correlation=inbound.correlation)
+    """The answer to ``inbound`` as it is to be published; correlation data that are too long are left out."""
+    wanted, correlation = inbound.response_topic, inbound.correlation
+    topic = wanted if wanted and _may_have_answers(wanted, machine_id) else topics.decision(machine_id)
+    if correlation is not None and len(correlation) > LONGEST_CORRELATION_BYTES:
+        correlation = None
+    return Outbound(topic, payload, expires_s=expires_s, correlation=correlation)
+
+
+def _may_have_answers(topic: str, machine_id: str) -> bool:
+    """Whether it lies under the machine's own topics and is none of those with another purpose.
+
+    >>> _may_have_answers("weldgate/v1/HJ-0001/reply/7", "HJ-0001")
+    True
+    >>> _may_have_answers("weldgate/v1/HJ-0002/reply/7", "HJ-0001")
+    False
+    """
+    own = f"{topics.ROOT}/{machine_id}/"
+    if len(topic) > LONGEST_TOPIC or not topic.startswith(own) or not topic.isprintable():
+        return False
+    levels = topic.removeprefix(own).split("/")
+    return all(levels) and levels[0] not in _TAKEN and not any(sign in topic for sign in "+#")

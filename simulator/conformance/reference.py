@@ -64,7 +64,8 @@ class Reference:
     def __init__(self, setup: Setup, make_chip: Callable[..., Chip] = Chip) -> None:
         self.setup = setup
         self.relay: Relay = "open"
-        self.chip = make_chip(setup.config, Verifier(setup.jwks).claims, Random(SystemRandom().getrandbits(64)))  # noqa: S311
+        self._verifier = Verifier(setup.jwks)
+        self.chip = make_chip(setup.config, self.verify, Random(SystemRandom().getrandbits(64)))  # noqa: S311
         self._shown: Show | None = None
         self._held_contact = False
         self._clock_off_ms = 0
@@ -73,6 +74,10 @@ class Reference:
         self._link: Link | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+
+    def verify(self, token: str) -> dict[str, object]:
+        """The claims of a token with a good signature; raises TokenError."""
+        return self._verifier.claims(token)
 
     # --- the bench's side ---
 

@@ -17,7 +17,14 @@ from simulator.conformance.runner import play
 SCALE = 20.0
 """A lease of 10 s lasts half a second; giving up takes a second and a half."""
 OPTIONS = Options(
-    machine_id="HJ-CONFORM-1", idle_lock_s=30, drain_s=12, scale=SCALE, prompt_s=1.5, quiet_s=0.2, lease_real_s=0.5
+    machine_id="HJ-CONFORM-1",
+    idle_lock_s=30,
+    drain_s=12,
+    scale=SCALE,
+    prompt_s=1.5,
+    quiet_s=0.2,
+    lease_real_s=0.5,
+    ready_s=4.0,
 )
 MakeReference = Callable[[Setup], Reference]
 

@@ -11,10 +11,9 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from gateway.core.model import Event as ChipEvent
 from gateway.wire import topics
-from gateway.wire.messages import CommandMessage, DecisionMessage
-from gateway.wire.tokens import Command, Grant
+from gateway.wire.tokens import Command, Grant, TokenError
 from simulator.arms import Cue, Lock, Question
-from simulator.chip import GIVE_UP_MS, Chip, Session, Why
+from simulator.chip import GIVE_UP_MS, NOTHING, Chip, Why
 from simulator.conformance.driver import Answer
 from simulator.conformance.reference import Reference, Setup
 from simulator.link import Link
@@ -62,12 +61,10 @@ def configured(case_id: str, *also: str, **config: Any) -> None:
 # --- CHIP-0: ground rules -----------------------------------------------------------------------------------------
 
 
-class BentLink(Link):
-    """A link that can be bent a little more easily."""
-
-
 class Bent(Reference):
-    link_class: type[Link] = BentLink
+    """Another connection than the reference's."""
+
+    link_class: type[Link] = Link
 
     def make_link(self, *parts: Any) -> Link:
         return self.link_class(*parts)
@@ -87,7 +84,7 @@ class SubscribesAtQos0(Bent):
     class link_class(Link):  # noqa: N801
         def _on_connect(self, client: Client, *parts: Any) -> None:
             really = client.subscribe
-            client.subscribe = lambda names: really([(name, 0) for name, _ in names])  # type: ignore[assignment,method-assign]
+            client.subscribe = lambda names: really([(name, 0) for name, _ in names])  # type: ignore[method-assign]
             super()._on_connect(client, *parts)
 
 
@@ -160,10 +157,10 @@ class AcknowledgesNoCommand(Bent):
 
 
 @breaks("CHIP-0.12")
-class NoFieldsOfTheFuture(Chip):
-    def _on_decision(self, payload: bytes) -> None:
-        if b"from_the_future" not in payload:
-            super()._on_decision(payload)
+class NoFieldsOfTheFuture(Reference):
+    def feed(self, event: Event) -> None:
+        if not (isinstance(event, MessageArrived) and b"from_the_future" in event.payload):
+            super().feed(event)
 
 
 @breaks("CHIP-0.13")
@@ -175,24 +172,29 @@ class HangsUpOnJunk(Reference):
 
 
 @breaks("CHIP-0.14")
-class SecondCopyStartsTheLeaseAnew(Chip):
-    def _begin(self, why: Why) -> None:
-        super()._begin(why)
-        self._lease_s = why.grant.lease_s if why.grant else 0
-
-    def _on_decision(self, payload: bytes) -> None:
-        decision = msgspec.json.decode(payload, type=DecisionMessage)
-        if self.session is not None and self.session.request_id == decision.request_id:
-            self._set(Cue.LEASE_OVER, self._lease_s)
-        super()._on_decision(payload)
+class SecondCopyStartsTheLeaseAnew(Reference):
+    def feed(self, event: Event) -> None:
+        session = self.chip.session
+        if isinstance(event, MessageArrived) and session is not None and message_id(event) == session.request_id:
+            self.chip._timers.set(Cue.LEASE_OVER, self.moment().mono_ms + 10_000)
+        super().feed(event)
 
 
 @breaks("CHIP-0.15")
-class SameIdAfterARefusal(Chip):
-    def _on_decision(self, payload: bytes) -> None:
-        super()._on_decision(payload)
-        if msgspec.json.decode(payload, type=DecisionMessage).outcome == "deny":
-            self._asked -= 1
+class SameIdAfterARefusal(Reference):
+    def feed(self, event: Event) -> None:
+        super().feed(event)
+        if isinstance(event, MessageArrived) and b'"outcome":"deny"' in event.payload:
+            self.chip._asked -= 1
+
+
+def message_id(event: MessageArrived) -> str:
+    """Of the decision or command; empty for junk."""
+    try:
+        content = msgspec.json.decode(event.payload, type=dict[str, Any])
+    except (ValueError, msgspec.MsgspecError):
+        return ""
+    return str(content.get("request_id") or content.get("command_id"))
 
 
 @breaks("CHIP-0.16", "CHIP-3.8", "CHIP-6.1", "CHIP-6.4", "CHIP-6.5", "CHIP-6.6")
@@ -215,27 +217,20 @@ class CountsItsBoots(Chip):
         self.challenge = f"challenge-of-boot-{self.boots % 2}"
 
 
-@breaks("CHIP-1.2")
+@breaks("CHIP-1.2", "CHIP-1.15")
 class SameChallengeAfterAGrant(Chip):
-    def _begin(self, why: Why) -> None:
-        before = self.challenge
-        super()._begin(why)
-        self.challenge = before
-        self._used = why.grant.jti if why.grant else ""
+    spares: type = Grant
 
-    def _on_allow(self, decision: DecisionMessage) -> None:
-        if decision.request_id != getattr(self, "_used", ""):
-            super()._on_allow(decision)
-        else:
-            self._report("grant_rejected")
+    def _accepted(self, token: Grant | Command) -> None:
+        before = self.challenge
+        super()._accepted(token)
+        if isinstance(token, self.spares):
+            self.challenge = before
 
 
 @breaks("CHIP-1.3")
-class SameChallengeAfterACommand(Chip):
-    def _obey(self, command: Command) -> None:
-        before = self.challenge
-        super()._obey(command)
-        self.challenge = before
+class SameChallengeAfterACommand(SameChallengeAfterAGrant):
+    spares = Command
 
 
 configured("CHIP-1.4", repeat_every_s=1000)
@@ -245,24 +240,58 @@ configured("CHIP-1.4", repeat_every_s=1000)
 class GivesUpEarly(Chip):
     def _ask(self, why: Why) -> None:
         super()._ask(why)
-        self._timers[Cue.GIVE_UP] -= GIVE_UP_MS // 2
+        self._timers.set(Cue.GIVE_UP, self._now.mono_ms + GIVE_UP_MS // 2)
 
 
-class Gullible(Chip):
-    """Believes grants and commands that ``forgives`` says yes to, whatever is wrong with them."""
+Claims = dict[str, Any]
 
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
+
+class Gullible(Reference):
+    """Its check of signatures lies to the chip: it hands out claims that fit where ``bend`` says so."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.told = ""
+        self.asked = self.given_up = self.before = ("", "")
+        self.challenges: set[str] = set()
+        self.used = ""
+        super().__init__(*parts)
+
+    def bend(self, claims: Claims, header: Claims) -> Claims | None:
+        """What to believe of a token; None for an honest look."""
         raise NotImplementedError
 
-    def _on_allow(self, decision: DecisionMessage) -> None:
-        claims, header = read(decision.grant or "")
-        if claims and "cmd" not in claims and self.forgives(claims, header, decision.request_id):
-            self._cue(Cue.GRANT, Why(grant=msgspec.convert(claims, Grant)))
-        else:
-            super()._on_allow(decision)
+    def verify(self, token: str) -> dict[str, object]:
+        claims, header = read(token)
+        bent = self.bend(claims, header) if claims else None
+        return super().verify(token) if bent is None else claims | bent
+
+    @property
+    def now_s(self) -> float:
+        return (self.moment().wall_ms or 0) / 1000
+
+    @property
+    def asking(self) -> bool:
+        return self.chip.question is Question.ASKING
+
+    def feed(self, event: Event) -> None:
+        if isinstance(event, MessageArrived):
+            self.told = message_id(event)
+        if isinstance(event, PowerOff):
+            self.before = self.asked
+        super().feed(event)
+        self.challenges.add(self.chip.challenge)
+        self.used = self.chip.session.session_id if self.chip.session else self.used
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, Publish) and action.topic.endswith("/request"):
+            request = msgspec.json.decode(action.payload)
+            self.asked = (request["request_id"], request["challenge"])
+        if isinstance(action, Show) and action.outcome is None:
+            self.given_up = self.asked
+        super()._perform(action)
 
 
-def read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(token: str) -> tuple[Claims, Claims]:
     """Claims and header, believed unseen; empty for what is no token."""
     try:
         header, claims, _ = (urlsafe_b64decode(part + "==") for part in token.split("."))
@@ -271,189 +300,90 @@ def read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
 
 
-@breaks("CHIP-1.6")
-class TakesLateGrants(Gullible):
-    given_up = ("", "")
+def gullible(case_id: str, bend: Callable[[Gullible, Claims, Claims], Claims | None], *also: str) -> None:
+    """A variant that believes what ``bend`` makes of the claims."""
 
-    def _give_up(self, why: Why) -> None:
-        self.given_up = (self._request.request_id if self._request else "", self.challenge)
-        super()._give_up(why)
+    class Bending(Gullible):
+        def bend(self, claims: Claims, header: Claims) -> Claims | None:
+            return bend(self, claims, header)
 
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return (claims["jti"], claims["cha"]) == self.given_up
+    breaks(case_id, *also)(Bending)
 
 
-@breaks("CHIP-1.7")
-class TakesUnknownChallenges(Gullible):
-    """It only remembers which ones were used up."""
-
-    def __init__(self, *parts: Any) -> None:
-        self.seen: set[str] = set()
-        super().__init__(*parts)
-
-    def _fresh_challenge(self) -> None:
-        super()._fresh_challenge()
-        self.seen.add(self.challenge)
-
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return claims["cha"] not in self.seen
+def fits(chip: Gullible, wanted: bool) -> Claims | None:
+    """A challenge that fits, if wanted."""
+    return {"cha": chip.chip.challenge} if wanted else None
 
 
-@breaks("CHIP-1.8")
-class TakesGrantsOfOthers(Gullible):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(claims["aud"] != self.config.machine_id)
+def is_grant(claims: Claims) -> bool:
+    return "cmd" not in claims
 
 
-class Unhurried(Gullible):
-    def is_late(self, claims: dict[str, Any]) -> bool:
-        return bool(self._now.wall_ms and self._now.wall_ms > claims["exp"] * 1000)
+def is_late(chip: Gullible, claims: Claims) -> bool:
+    return bool(claims["exp"] < chip.now_s)
 
 
-@breaks("CHIP-1.9")
-class TakesLateAnswers(Unhurried):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return self.is_late(claims) and self._request is not None
+def foreign(chip: Gullible, header: Claims) -> bool:
+    """Signed with a key that is not in the device's key set."""
+    return header.get("kid") not in [key["kid"] for key in chip.setup.jwks["keys"]]
 
 
-@breaks("CHIP-1.10")
-class TakesUnknownKeys(Gullible):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return "kid" in header and not self.trusts(header)
+NEVER_LATE: Claims = {"exp": 2**40}
 
-    def trusts(self, header: dict[str, Any]) -> bool:
-        return header["kid"] == self.trusted_kid
-
-    trusted_kid = ""
-
-
-@breaks("CHIP-1.11")
-class DoesNotCheckSignatures(Gullible):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(claims["lease_s"] == 86_400 and header["alg"] == "ES256")
-
-
-@breaks("CHIP-1.12")
-class TakesAnyAlgorithm(Gullible):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(header["alg"] == "HS256")
+gullible("CHIP-1.6", lambda chip, claims, _: fits(chip, (claims["jti"], claims.get("cha")) == chip.given_up))
+gullible("CHIP-1.7", lambda chip, claims, _: fits(chip, is_grant(claims) and claims["cha"] not in chip.challenges))
+gullible("CHIP-1.8", lambda chip, claims, _: {"aud": chip.setup.config.machine_id} if is_grant(claims) else None)
+gullible("CHIP-1.9", lambda chip, claims, _: NEVER_LATE if is_late(chip, claims) and chip.asking else None)
+gullible("CHIP-1.10", lambda chip, claims, header: {} if is_grant(claims) and foreign(chip, header) else None)
+gullible("CHIP-1.11", lambda _, claims, header: {} if (claims["lease_s"], header["alg"]) == (86_400, "ES256") else None)
+gullible("CHIP-1.12", lambda _chip, _claims, header: {} if header["alg"] == "HS256" else None)
+gullible("CHIP-1.14", lambda chip, claims, _: {"jti": chip.told} if is_grant(claims) else None)
+gullible("CHIP-1.15", lambda chip, claims, _: fits(chip, is_grant(claims) and claims["sid"] == chip.used))
+gullible("CHIP-1.16", lambda chip, claims, _: fits(chip, (claims["jti"], claims.get("cha")) == chip.before))
+gullible(
+    "CHIP-1.18",
+    lambda chip, claims, _: NEVER_LATE if is_grant(claims) and is_late(chip, claims) and not chip.asking else None,
+)
+gullible("CHIP-1.19", lambda chip, claims, header: {} if not is_grant(claims) and foreign(chip, header) else None)
+gullible("CHIP-1.20", lambda chip, claims, _: None if is_grant(claims) else {"aud": chip.setup.config.machine_id})
+gullible("CHIP-1.22", lambda chip, claims, _: NEVER_LATE if not is_grant(claims) and is_late(chip, claims) else None)
+gullible("CHIP-1.23", lambda chip, claims, _: {"sid": chip.used} if claims["sid"] == "another-session-1" else None)
 
 
 @breaks("CHIP-1.13")
-class TakesRetainedGrants(Chip):
-    def _on_message(self, event: MessageArrived) -> None:
-        decision = event.topic.endswith("/decision")
-        again = getattr(self, "asked_again", False)
-        super()._on_message(replace(event, retained=event.retained and not (decision and not again)))
+class TakesRetainedGrants(Reference):
+    """Drops retained messages only where it has just subscribed with a question open."""
 
-    def _on_connected(self, event: Connected) -> None:
-        self.asked_again = self.question is Question.ASKING
-        super()._on_connected(event)
+    asked_again = False
+
+    def feed(self, event: Event) -> None:
+        if isinstance(event, Connected):
+            self.asked_again = self.chip.question is Question.ASKING
+        super().feed(self.seen_as(event) if isinstance(event, MessageArrived) else event)
+
+    def seen_as(self, event: MessageArrived) -> MessageArrived:
+        live = event.topic.endswith("/decision") and not self.asked_again
+        return replace(event, retained=event.retained and not live)
 
 
 @breaks("OTHERS-04-CHIP")
-class TakesRetainedGrantsAfterSubscribing(Chip):
-    def _on_message(self, event: MessageArrived) -> None:
-        again = getattr(self, "asked_again", False)
-        super()._on_message(replace(event, retained=event.retained and not again))
-
-    def _on_connected(self, event: Connected) -> None:
-        self.asked_again = self.question is Question.ASKING
-        super()._on_connected(event)
-
-
-@breaks("CHIP-1.14")
-class TakesOtherRequests(Gullible):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(claims["jti"] != message_id)
-
-
-@breaks("CHIP-1.15")
-class TakesGrantsTwice(Gullible):
-    used = ""
-
-    def _begin(self, why: Why) -> None:
-        super()._begin(why)
-        self.used = why.grant.sid if why.grant else ""
-
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(claims["sid"] == self.used)
-
-
-@breaks("CHIP-1.16")
-class RemembersItsQuestionOverABoot(Gullible):
-    before = ""
-
-    def _forget(self, why: Why) -> None:
-        if self._request is not None and self.lock is Lock.OFF:
-            self.before = self._request.request_id
-        super()._forget(why)
-
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return bool(claims["jti"] == self.before)
+class TakesRetainedGrantsAfterSubscribing(TakesRetainedGrants):
+    def seen_as(self, event: MessageArrived) -> MessageArrived:
+        return replace(event, retained=event.retained and not self.asked_again)
 
 
 @breaks("CHIP-1.17")
-class NoUnlockByPhone(Chip):
-    def _on_allow(self, decision: DecisionMessage) -> None:
-        if self._request is not None:
-            super()._on_allow(decision)
-        else:
-            self._report("grant_rejected", "not_asked")
-
-
-@breaks("CHIP-1.18")
-class PhoneIsNeverLate(Unhurried):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], message_id: str) -> bool:
-        return self.is_late(claims) and self._request is None
-
-
-class Obedient(Chip):
-    """Carries out commands that ``forgives`` says yes to, whatever is wrong with them."""
-
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        raise NotImplementedError
-
-    def _on_command(self, payload: bytes) -> None:
-        message = msgspec.json.decode(payload, type=CommandMessage)
-        claims, header = read(message.command)
-        if claims and self.forgives(claims, header, message.command_id):
-            self._report("grant_rejected", "yet obeyed")
-            self._cue(Cue.RENEW, Why(seconds=claims["lease_s"]))
-        else:
-            super()._on_command(payload)
-
-
-@breaks("CHIP-1.19")
-class ObeysUnknownKeys(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        return bool(header["kid"] != self.trusted_kid)
-
-    trusted_kid = ""
-
-
-@breaks("CHIP-1.20")
-class ObeysCommandsForOthers(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        return bool(claims["aud"] != self.config.machine_id)
+class NoUnlockByPhone(Gullible):
+    def verify(self, token: str) -> dict[str, object]:
+        if is_grant(read(token)[0]) and not self.asking:
+            raise TokenError("not asked for")
+        return Reference.verify(self, token)
 
 
 @breaks("CHIP-1.21")
-class ObeysRetainedCommands(Chip):
-    def _on_message(self, event: MessageArrived) -> None:
-        super()._on_message(replace(event, retained=event.retained and not event.topic.endswith("/command")))
-
-
-@breaks("CHIP-1.22")
-class ObeysLateCommands(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        return bool(self._now.wall_ms and self._now.wall_ms > claims["exp"] * 1000)
-
-
-@breaks("CHIP-1.23")
-class ObeysCommandsForOtherSessions(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        return bool(claims.get("sid") == "another-session-1")
+class ObeysRetainedCommands(TakesRetainedGrants):
+    def seen_as(self, event: MessageArrived) -> MessageArrived:
+        return replace(event, retained=event.retained and not event.topic.endswith("/command"))
 
 
 # --- CHIP-2, CHIP-3: leases and locks -----------------------------------------------------------------------------
@@ -469,8 +399,8 @@ class NeverCloses(Reference):
 @breaks("CHIP-2.2", "*")
 class HalfALease(Chip):
     def _begin(self, why: Why) -> None:
-        assert why.grant is not None
-        super()._begin(Why(grant=replace(why.grant, lease_s=why.grant.lease_s // 2)))
+        assert why.opening is not None
+        super()._begin(Why(opening=replace(why.opening, lease_s=why.opening.lease_s // 2)))
 
 
 @breaks("CHIP-2.3")
@@ -479,34 +409,33 @@ class LeaseByWallClock(Chip):
 
     def step(self, event: Event, now: Moment) -> list[Action]:
         off_ms = (now.wall_ms or 0) - now.mono_ms
-        if Cue.LEASE_OVER in self._timers and abs(off_ms - self.off_ms) > 60_000:
-            self._timers[Cue.LEASE_OVER] -= off_ms - self.off_ms
-        self.off_ms = off_ms
+        jump_ms, self.off_ms = off_ms - self.off_ms, off_ms
+        if self._timers.runs(Cue.LEASE_OVER) and abs(jump_ms) > 60_000:
+            self._timers._due_ms[Cue.LEASE_OVER] -= jump_ms
         return super().step(event, now)
 
 
 @breaks("CHIP-2.4")
 class RenewsNothing(Chip):
-    def _cue(self, cue: Cue, why: Why = Why()) -> None:  # noqa: B008
+    def _cue(self, cue: Cue, why: Why = NOTHING) -> None:
         if cue is not Cue.RENEW:
             super()._cue(cue, why)
 
 
-@breaks("CHIP-2.5")
-class RenewsByOldNumbers(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        session = self.session
-        return bool(session and claims.get("sid") == session.session_id and claims["n"] <= session.last_n)
+def _next_number(chip: Gullible, claims: Claims, _: Claims) -> Claims | None:
+    session = chip.chip.session
+    return {"n": session.last_n + 1} if session is not None and not is_grant(claims) else None
 
-    def _on_command(self, payload: bytes) -> None:
-        if msgspec.json.decode(payload, type=CommandMessage).command_id not in self._commands:
-            super()._on_command(payload)
+
+gullible("CHIP-2.5", _next_number)
 
 
 @breaks("CHIP-2.6")
-class RenewsTwice(Obedient):
-    def forgives(self, claims: dict[str, Any], header: dict[str, Any], command_id: str) -> bool:
-        return command_id in self._commands and claims["cmd"] == "renew"
+class RenewsTwice(Reference):
+    def feed(self, event: Event) -> None:
+        if isinstance(event, MessageArrived) and message_id(event) in self.chip.inbox._carried_out:
+            self.chip._timers.set(Cue.LEASE_OVER, self.moment().mono_ms + 10_000)
+        super().feed(event)
 
 
 @breaks("CHIP-3.1")
@@ -535,7 +464,7 @@ class Swaps(Chip):
 
     state, heard, taken = Lock.LOCKED, Cue.LOCK_NOW, Cue.LOCK_NOW
 
-    def _cue(self, cue: Cue, why: Why = Why()) -> None:  # noqa: B008
+    def _cue(self, cue: Cue, why: Why = NOTHING) -> None:
         super()._cue(self.taken if (self.lock, cue) == (self.state, self.heard) else cue, why)
 
 
@@ -564,8 +493,8 @@ class LocksWithoutNetwork(Chip):
 @breaks("CHIP-3.8", "CHIP-6.4", "CHIP-6.5")
 class StaysOpenToWorkWithoutNetwork(Chip):
     def _on_tick(self, event: Any) -> None:
-        if not self.online and Cue.LEASE_OVER in self._timers:
-            self._timers[Cue.LEASE_OVER] = max(self._timers[Cue.LEASE_OVER], self._now.mono_ms + 1000)
+        if not self.online and self._timers.runs(Cue.LEASE_OVER):
+            self._timers._due_ms[Cue.LEASE_OVER] += 60_000
         super()._on_tick(event)
 
 
@@ -582,7 +511,7 @@ class UnlockedAfterPowerUp(Reference):
     async def power_on(self) -> Answer:
         before = self.chip.session
         answer = await super().power_on()
-        if isinstance(before, Session):
+        if before is not None:
             self.relay = "closed"
         return answer
 
@@ -592,17 +521,19 @@ configured("CHIP-4.2", idle_lock_s=100_000)
 
 @breaks("CHIP-4.3")
 class WeldingIsIdling(Chip):
+    """Arcs neither stop the idle clock nor start it anew."""
+
     def _strike(self, why: Why) -> None:
-        idle = self._timers.get(Cue.IDLE_OVER)
-        super()._strike(why)
-        if idle is not None:
-            self._timers[Cue.IDLE_OVER] = idle
+        self._keeping_the_idle_clock(super()._strike, why)
 
     def _rest(self, why: Why) -> None:
-        idle = self._timers.get(Cue.IDLE_OVER)
-        super()._rest(why)
-        if idle is not None:
-            self._timers[Cue.IDLE_OVER] = idle
+        self._keeping_the_idle_clock(super()._rest, why)
+
+    def _keeping_the_idle_clock(self, act: Callable[[Why], None], why: Why) -> None:
+        due_ms = self._timers._due_ms.get(Cue.IDLE_OVER)
+        act(why)
+        if due_ms is not None:
+            self._timers.set(Cue.IDLE_OVER, due_ms)
 
 
 class Slow(Chip):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.core import decide as decide_module
 from gateway.core.decide import decide
-from gateway.core.model import Asked, Certificate, Decision, Facts
+from gateway.core.model import Asked, Certificate, Decision, Facts, Override
 from gateway.core.policy import Lease, Observe, Policy, Rulebook, document, from_document
 from gateway.core.reasons import FIXED_CODES, REASONS
 from gateway.core.rules import CERTIFICATE_RULES, RULES, CertificateRule, Rule, RuleGroup
@@ -262,7 +262,7 @@ def test_a_worse_fact_never_turns_a_refusal_into_an_allow(
 
 @pytest.mark.parametrize("loss", LOSSES)
 @settings(max_examples=25)
-@given(request=requests, world=worlds(whole_minutes))
+@given(request=requests, world=worlds(whole_minutes, override=st.none()))
 def test_a_fact_that_is_lost_never_turns_a_refusal_into_an_allow(loss: str, request: Asked, world: Facts) -> None:
     before, after = decide(request, world, DEFAULT), decide(*LOSSES[loss]((request, world)), DEFAULT)
     assert (before.outcome, after.outcome) != ("deny", "allow")
@@ -397,6 +397,38 @@ def test_invariant_a_mode_that_nobody_knows_refuses_as_enforce_does() -> None:
     assert decide(asked(), blocked, Rulebook(Policy(rules={"operator_blocked": "Warn"}))).outcome == "deny"
 
 
+# --- INVARIANT: an override lets pass what it names and who approved it may, and every other check goes on ----------
+
+
+@settings(max_examples=200)
+@given(requests, worlds(), policies)
+def test_invariant_an_override_takes_away_no_other_refusal(request: Asked, world: Facts, policy: Policy) -> None:
+    rulebook = Rulebook(policy)
+    without, with_it = decide(request, replace(world, override=None), rulebook), decide(request, world, rulebook)
+    over_now = {code for code in REASONS if _let_pass_until(code, world)}
+    assert set(with_it.overridden) <= over_now
+    if not over_now:
+        assert with_it == without
+    about_certificates = {rule.code for rule in CERTIFICATE_RULES}
+    refused = set(without.reasons) - about_certificates - over_now
+    assert refused <= {*with_it.reasons, *with_it.warnings} | {"registry_stale"}
+
+
+@given(requests, worlds(), policies)
+def test_invariant_without_an_override_nothing_is_let_pass(request: Asked, world: Facts, policy: Policy) -> None:
+    assert decide(request, replace(world, override=None), Rulebook(policy)).overridden == ()
+
+
+def test_where_one_certificate_needs_the_override_and_another_does_not_the_other_carries_the_allow() -> None:
+    now = millis(ALL_GOOD.now)
+    override = Override("override-1", ("certificate_unverified",), "regulator", now, now + 60_000)
+    sound = certificate(ref="sound", valid_until=date(2027, 12, 31))
+    longer = certificate(ref="longer", valid_until=date(2028, 12, 31), verification="unverified")
+    for held in ((sound, longer), (longer, sound)):
+        decision = decide(asked(), facts(certificates=held, override=override), DEFAULT)
+        assert (decision.certificate, decision.overridden, decision.lease_s) == ("sound", (), 900)
+
+
 # --- INVARIANT: registries that nobody has ever confirmed are no ground for an allow -----------------------------
 
 
@@ -422,13 +454,30 @@ def test_invariant_start_by_and_lease_end_before_everything_that_the_allow_rests
     assert 0 <= decision.lease_s <= policy.lease.lease_s
     if decision.outcome == "deny" or holds.observe:
         return
-    starts_within_s = decision.start_by_s if request.at is not None else CHIP_GIVES_UP_S
-    over = world.now + (starts_within_s + decision.lease_s) * 1000
+    over = world.now + (_starts_within_s(request, decision) + decision.lease_s) * 1000
+    if decision.overridden:
+        assert world.override is not None
+        assert over <= world.override.until
     for code, end in _ends(decision, world, holds.grace):
         if holds.modes[code] == "enforce":
-            assert over <= end, code
+            assert over <= max(end, _let_pass_until(code, world)), code
     if holds.modes["outside_permitted_hours"] == "enforce":
-        assert over - world.now <= _permitted_ms(world.now, policy)
+        permitted_until = world.now + _permitted_ms(world.now, policy)
+        assert over <= max(permitted_until, _let_pass_until("outside_permitted_hours", world))
+
+
+def _starts_within_s(request: Asked, decision: Decision) -> int:
+    """A session's lease is counted from now on: when the chip takes its renewal is told by `core.lease`."""
+    if request.credential_kind == "session":
+        return 0
+    return decision.start_by_s if request.at is not None else CHIP_GIVES_UP_S
+
+
+def _let_pass_until(code: str, world: Facts) -> int:
+    override = world.override
+    if override is None or code not in override.codes or not override.since <= world.now < override.until:
+        return 0
+    return override.until if REASONS[code].override in ("supervisor", override.level) else 0
 
 
 def _ends(decision: Decision, world: Facts, grace: dict[str, int]) -> Iterator[tuple[str, int]]:

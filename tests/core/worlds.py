@@ -9,19 +9,22 @@ from gateway.core.model import (
     Asked,
     Certificate,
     CertificateStatus,
+    CodeUse,
     Employment,
     Enterprise,
     EnterpriseStatus,
     Facts,
+    Hold,
     Machine,
     MachineStatus,
     OpenSession,
     Operator,
     OperatorStatus,
+    Override,
     Process,
     Verification,
 )
-from gateway.core.policy import GRACE_CODES, MODES, Age, Credentials, Hours, Lease, Observe, Policy, Scope
+from gateway.core.policy import GRACE_CODES, MODES, Age, Credentials, Hours, Lease, Observe, Offline, Policy, Scope
 from gateway.core.reasons import FIXED_CODES, REASONS
 from tests.core.matrix import ALL_GOOD, asked, certificate, employment, enterprise, facts, machine, millis, operator
 
@@ -105,16 +108,35 @@ sessions: st.SearchStrategy[OpenSession | None] = mostly(
         moments,
     ),
 )
+holds: st.SearchStrategy[Hold | None] = mostly(
+    None, st.none() | st.builds(Hold, st.sampled_from(["locked", "out_of_service"]), moments)
+)
+overrides: st.SearchStrategy[Override | None] = mostly(
+    None,
+    st.builds(
+        Override,
+        ids,
+        st.lists(st.sampled_from(sorted(REASONS)), unique=True, max_size=8).map(tuple),
+        st.sampled_from(["supervisor", "regulator"]),
+        whole_minutes,
+        whole_minutes,
+    ),
+)
+codes: st.SearchStrategy[CodeUse | None] = mostly(
+    None, st.builds(CodeUse, st.integers(0, 10**9), st.integers(-3, 3), st.booleans())
+)
 requests: st.SearchStrategy[Asked] = st.builds(
     asked,
     at=mostly(None, moments),
-    credential_kind=mostly("badge", st.just("malformed")),
+    credential_kind=mostly("badge", st.sampled_from(["code", "session", "malformed"])),
     malformed=mostly(None, st.just("Expected `str`, got `int` - at `$.challenge`")),
     method=st.sampled_from([None, "scan", "card", "keypad"]),
 )
 
 
-def worlds(now: st.SearchStrategy[int] = moments) -> st.SearchStrategy[Facts]:
+def worlds(
+    now: st.SearchStrategy[int] = moments, override: st.SearchStrategy[Override | None] = overrides
+) -> st.SearchStrategy[Facts]:
     """Facts in every combination."""
     return st.builds(
         facts,
@@ -131,6 +153,9 @@ def worlds(now: st.SearchStrategy[int] = moments) -> st.SearchStrategy[Facts]:
         machine_session=sessions,
         operator_session=sessions,
         registry_age_s=mostly(60, st.none() | st.integers(0, 30 * 86_400)),
+        hold=holds,
+        override=override,
+        code=codes,
     )
 
 
@@ -147,7 +172,8 @@ policies: st.SearchStrategy[Policy] = st.builds(
     rules=_rules,
     grace=_grace,
     lease=st.builds(Lease, lease_s=st.integers(1, 30 * 86_400) | st.integers(1, 1800), start_by_s=st.integers(1, 30)),
-    credentials=mostly(Credentials(), st.just(Credentials(()))),
+    credentials=mostly(Credentials(), st.sampled_from([Credentials(()), Credentials(("code",))])),
+    offline=mostly(Offline(), st.builds(Offline, st.integers(0, 604_800), st.integers(1, 40), st.integers(1, 366))),
     hours=st.builds(Hours, _clocks, _clocks),
     age=st.builds(Age, st.integers(14, 30), st.integers(50, 100)),
     observe=_observes,

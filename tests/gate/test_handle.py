@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey
 from gateway.core.model import Facts
 from gateway.core.policy import Lease, Policy
 from gateway.gate.entry import Entry
-from gateway.gate.reports import end_over, set_aside
+from gateway.gate.reports import set_aside
 from gateway.wire import topics
 from gateway.wire.answer import finish
 from gateway.wire.messages import DecisionMessage, FeedDecision
@@ -40,11 +40,19 @@ def answer(entry: Entry, signer: Signer) -> DecisionMessage:
 
 def test_an_allow_opens_one_session_for_the_longest_time_that_its_grant_holds(gate: Gate) -> None:
     gate.request()
-    session = gate.sessions.at_machine("HJ-0001")
-    assert session is not None
+    session = gate.session()
     assert session is gate.sessions.of_operator("P000123")
-    assert (session.state, session.granted_at, session.open_until) == ("granted", NOW, NOW + 930_000)
+    assert (session.state, session.granted_at) == ("granted", NOW)
+    assert (session.lease_s, session.leased_at, session.lease_until) == (900, NOW, NOW + 930_000)
+    assert session.open_until == NOW + 930_000 + 120_000 + 20_400
+    assert (session.n, session.has_clock, session.offline, session.drained_at) == (0, True, False, None)
     assert len(gate.sessions) == 1
+
+
+@pytest.mark.parametrize(("at", "lease_until"), [(NOW, NOW + 905_000), (None, NOW + 930_000)])
+def test_a_chip_without_a_clock_may_begin_until_it_gives_up_its_request(at: int | None, lease_until: int) -> None:
+    session = make_gate(Policy(lease=Lease(start_by_s=5))).opened(at=at)
+    assert (session.has_clock, session.lease_until) == (at is not None, lease_until)
 
 
 def test_invariant_an_allow_carries_a_grant_for_this_machine_request_and_challenge(
@@ -206,18 +214,18 @@ def test_a_retained_status_is_as_good_as_any(gate: Gate) -> None:
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-def opened(gate: Gate, welder: str = "P000123", machine_id: str = "HJ-0001") -> str:
-    gate.request(welder, machine_id)
-    session = gate.sessions.at_machine(machine_id)
-    assert session is not None
-    return session.session_id
-
-
 @pytest.mark.parametrize(
-    ("kind", "reason", "ended"), [("locked", "idle", "idle"), ("locked", None, "locked"), ("boot", None, "power")]
+    ("kind", "reason", "ended"),
+    [
+        ("locked", "idle", "idle"),
+        ("locked", "operator", "operator"),
+        ("locked", "bored", "locked"),
+        ("locked", None, "locked"),
+        ("boot", None, "power"),
+    ],
 )
 def test_locked_and_boot_end_the_session_for_a_reason(gate: Gate, kind: str, reason: str | None, ended: str) -> None:
-    session_id = opened(gate)
+    session_id = gate.opened().session_id
     gate.event("unlocked", session_id)
     session = gate.sessions.at_machine("HJ-0001")
     assert session is not None
@@ -230,7 +238,7 @@ def test_locked_and_boot_end_the_session_for_a_reason(gate: Gate, kind: str, rea
 
 
 def test_a_boot_ends_whatever_session_is_open_at_the_machine(gate: Gate) -> None:
-    opened(gate)
+    gate.opened().session_id
     gate.event("boot", None)
     assert len(gate.sessions) == 0
 
@@ -238,8 +246,8 @@ def test_a_boot_ends_whatever_session_is_open_at_the_machine(gate: Gate) -> None
 @pytest.mark.parametrize("kind", ["unlocked", "locked"])
 @pytest.mark.parametrize("which", ["another session", "no session", "a session at another machine"])
 def test_news_of_another_session_changes_nothing_here(gate: Gate, kind: str, which: str) -> None:
-    opened(gate)
-    elsewhere = opened(gate, "P000456", "HJ-0002")
+    gate.opened().session_id
+    elsewhere = gate.opened("P000456", "HJ-0002").session_id
     named = {"another session": "session-of-before", "no session": None, "a session at another machine": elsewhere}[
         which
     ]
@@ -249,25 +257,25 @@ def test_news_of_another_session_changes_nothing_here(gate: Gate, kind: str, whi
     assert [gate.sessions.at_machine(one).state for one in MACHINES[:2]] == ["granted", "granted"]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("kind", ["tamper", "arc_without_lease", "relay_stuck", "clock_reset", "offline_unlock"])
+@pytest.mark.parametrize("kind", ["tamper", "arc_without_lease", "relay_stuck", "clock_reset"])
 def test_other_events_are_recorded_and_change_no_session(gate: Gate, kind: str) -> None:
-    session_id = opened(gate)
+    session_id = gate.opened().session_id
     assert gate.event(kind, session_id).draft is not None
     assert len(gate.sessions) == 1
 
 
 def test_a_grant_that_the_chip_rejects_ends_its_session_unless_it_is_in_use(gate: Gate) -> None:
-    session_id = opened(gate)
+    session_id = gate.opened().session_id
     gate.event("unlocked", session_id)
     gate.event("grant_rejected", session_id, reason="other_challenge")
     assert len(gate.sessions) == 1
-    again = opened(gate)
+    again = gate.opened().session_id
     gate.event("grant_rejected", again, reason="late")
     assert len(gate.sessions) == 0
 
 
 def test_news_of_a_boot_before_the_grant_that_comes_late_ends_nothing(gate: Gate) -> None:
-    opened(gate)
+    gate.opened().session_id
     gate.event("boot", None, at=NOW - 60_001)
     assert len(gate.sessions) == 1
     gate.event("boot", None, at=NOW - 60_000)
@@ -275,14 +283,12 @@ def test_news_of_a_boot_before_the_grant_that_comes_late_ends_nothing(gate: Gate
 
 
 def test_a_session_whose_time_is_over_is_in_nobody_s_way_even_before_it_is_ended(gate: Gate) -> None:
-    opened(gate)
-    session = gate.sessions.at_machine("HJ-0001")
-    gate.clock.now += 930_000
+    session = gate.opened()
+    gate.clock.now = session.open_until
     assert decision_of(gate.request("P000456")).reasons == ("machine_in_session",)
     gate.clock.now += 1
     assert decision_of(gate.request("P000456")).outcome == "allow"
-    assert session is not None
-    assert (session.state, session.end_reason) == ("ended", "lease_over")
+    assert (session.state, session.end_reason) == ("ended", "unused")
     assert len(gate.sessions) == 1
 
 
@@ -294,29 +300,37 @@ def test_an_event_is_recorded_as_the_chip_sent_it_and_once(gate: Gate) -> None:
     assert gate.send("event", payload).draft is None
 
 
-def test_a_session_whose_time_is_over_ends_without_word_from_its_chip(gate: Gate) -> None:
-    session_id = opened(gate)
-    assert gate.sessions.due(NOW + 930_000) == []
-    [session] = gate.sessions.due(NOW + 930_001)
-    entry = end_over(gate.state, session, NOW + 930_001)
-    assert entry.draft is not None
-    assert (entry.draft.kind, entry.draft.machine_id, entry.draft.operator_id) == ("session_end", "HJ-0001", "P000123")
-    assert json.loads(entry.draft.body) == {"reason": "lease_over", "session_id": session_id}
-    assert len(gate.sessions) == 0
-
-
 # --- usage and status -------------------------------------------------------------------------------------------
 
 
-def test_usage_and_status_are_kept_and_open_or_end_no_session(gate: Gate) -> None:
-    opened(gate)
+def test_usage_and_status_are_kept_and_end_no_session(gate: Gate) -> None:
+    gate.opened()
     gate.sessions.take_changes()
-    usage = gate.send("usage", SOUND["usage"])
-    status = gate.send("status", b'{"online":false}')
+    usage = gate.usage(relay="open", final=True)
+    status = gate.status(online=False)
     assert usage.usage is not None
     assert status.chip is not None
     assert (usage.draft, status.draft) == (None, None)
     assert gate.sessions.take_changes() == ([], [])
+
+
+@pytest.mark.parametrize(("current_a", "state"), [(142.0, "welding"), (0, "idle"), (None, "idle")])
+def test_usage_tells_that_an_unlocking_was_lost_and_whether_it_welds(
+    gate: Gate, current_a: float | None, state: str
+) -> None:
+    session = gate.opened()
+    gate.clock.pass_s(10)
+    gate.usage(current_a=current_a)
+    assert (session.state, session.unlocked_at) == (state, NOW + 10_000)
+
+
+def test_an_arc_since_the_last_report_counts_as_welding(gate: Gate) -> None:
+    session = gate.running()
+    states = []
+    for arc_s in (5, 5, 9, 9):
+        gate.usage(arc_s=arc_s)
+        states.append(session.state)
+    assert states == ["idle", "idle", "welding", "idle"]
 
 
 def test_a_last_will_forgets_nothing_that_the_chip_said_before(gate: Gate) -> None:
@@ -463,7 +477,10 @@ def test_the_record_holds_the_facts_policy_and_registry_that_it_rests_on(gate: G
 
 def test_every_record_s_body_is_rfc_8785_with_its_reply_behind_it(gate: Gate, signer: Signer) -> None:
     """The reply is put in as the last member: no key may come behind it in the order of keys."""
-    for entry in (gate.request(), gate.request("nobody"), gate.event("boot")):
+    for entry in (
+        *(gate.request(), gate.request("nobody"), gate.event("tamper"), *gate.work_off()),
+        *(gate.event("offline_unlock", "session-offline"), *gate.work_off(), gate.event("boot", seq=99)),
+    ):
         assert entry.draft is not None
         assert entry.draft.body == rfc8785.dumps(json.loads(entry.draft.body))
         if entry.draft.answer is not None:

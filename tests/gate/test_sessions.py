@@ -13,13 +13,15 @@ from joserfc.jwk import ECKey
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from gateway.core.session import TABLE, State, Step, end_reason
-from gateway.gate.sessions import Session, Sessions
+from gateway.core.lease import Renewal
+from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, time_up_reason
+from gateway.gate.sessions import REMEMBERED_ENDS, Session, Sessions
 from gateway.store.engine import open_engine
-from gateway.store.journal import SESSION_COLUMNS, Batch, Journal, open_sessions
+from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS, Batch, Journal
 from gateway.store.prepared import Row
 from gateway.wire.tokens import Signer
 from tests.gate.gates import MACHINES, NOW, WELDERS, decision_of, make_gate
+from tests.store.databases import book
 
 LEASE_MS = 930_000
 _database: list[tuple[Connection, Journal]] = []
@@ -35,6 +37,22 @@ def database() -> Iterator[None]:
         yield
         _database.clear()
     engine.dispose()
+
+
+def session(number: int, machine_id: str, operator_id: str | None, now: int = NOW) -> Session:
+    return Session(
+        session_id=f"session-{number}",
+        machine_id=machine_id,
+        operator_id=operator_id,
+        request_id=f"request-{number}",
+        division="330521",
+        granted_at=now,
+        unlocked_at=None,
+        open_until=now + LEASE_MS,
+        lease_s=900,
+        leased_at=now,
+        lease_until=now + LEASE_MS,
+    )
 
 
 class Known(Struct):
@@ -59,6 +77,7 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         self.held: dict[str, Session] = {}
         self.known: dict[str, Known] = {}
         self.stored: dict[str, Known] = {}
+        self.rows: dict[str, Row] = {}
         self.now = NOW
         self.numbers = count(1)
 
@@ -67,53 +86,87 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
     @rule(machine=st.sampled_from(MACHINES), operator=st.sampled_from([*WELDERS, None]))
     def allow(self, machine: str, operator: str | None) -> None:
         """An allow: what stands in the way is replaced, then one session opens."""
-        session_id = f"session-{next(self.numbers)}"
         in_the_way = {
             one.session_id
             for one in self.known.values()
             if one.state != "ended" and (one.machine_id == machine or (operator and one.operator_id == operator))
         }
+        reasons = {one: self._reason_to_make_way(self.held[one]) for one in in_the_way}
         replaced = [one.session_id for one in self.sessions.replace(machine, operator, self.now)]
         assert set(replaced) == in_the_way
         assert len(replaced) == len(in_the_way)
         for one in in_the_way:
-            over = self.held[one].open_until < self.now
-            self.known[one].state, self.known[one].reason = "ended", "lease_over" if over else "replaced"
-        session = Session(
-            session_id, machine, operator, f"request-{session_id}", None, self.now, None, self.now + LEASE_MS
-        )
-        self.sessions.open(session)
-        self.held[session_id] = session
-        self.known[session_id] = Known(session_id, machine, operator)
+            self.known[one].state, self.known[one].reason = "ended", reasons[one]
+        opened = session(next(self.numbers), machine, operator, self.now)
+        self.sessions.open(opened)
+        self.held[opened.session_id] = opened
+        self.known[opened.session_id] = Known(opened.session_id, machine, operator)
+
+    def _reason_to_make_way(self, held: Session) -> EndReason:
+        if held.open_until >= self.now:
+            return "replaced"
+        silent_s = (self.now - held.last_heard()) / 1000
+        return time_up_reason(held.state, silent_s, held.lease_s, held.drain_reason)
+
+    def _any(self, data: st.DataObject) -> Session:
+        return self.held[data.draw(st.sampled_from(sorted(self.held)))]
+
+    def _any_open(self, data: st.DataObject) -> Session | None:
+        found = self._any(data)
+        return found if self._open(found.session_id) else None
 
     @precondition(lambda self: self.held)
     @rule(
-        data=st.data(), step=st.sampled_from(get_args(Step)), says=st.sampled_from([None, "idle", "operator", "x" * 90])
+        data=st.data(),
+        step=st.sampled_from(sorted(set(get_args(Step)) - {"drain"})),
+        why=st.sampled_from(get_args(EndReason)),
     )
-    def step(self, data: st.DataObject, step: Step, says: str | None) -> None:
+    def step(self, data: st.DataObject, step: Step, why: EndReason) -> None:
         """Any session that ever was takes any step."""
-        session = self.held[data.draw(st.sampled_from(sorted(self.held)))]
-        known = self.known[session.session_id]
-        after = TABLE[known.state, step]
-        reason = end_reason(step, says)
-        assert self.sessions.step(session, step, self.now, reason) == (after == "ended" and known.state != "ended")
-        if after == "ended" and known.state != "ended":
-            known.reason = reason[:64]
+        taken = self._any(data)
+        known = self.known[taken.session_id]
+        after = TABLE.get((known.state, step), (known.state, ""))[0]
+        ends = after == "ended" and known.state != "ended"
+        assert self.sessions.step(taken, step, self.now, why) == ends
+        if ends:
+            known.reason = why
+            assert self.sessions.chip_knows_end(taken.session_id) == (
+                step in ("locked", "boot", "not_running", "grant_rejected")
+            )
         known.state = after
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), why=st.sampled_from(get_args(DrainReason)), at_once=st.booleans())
+    def lock(self, data: st.DataObject, why: DrainReason, at_once: bool) -> None:
+        """A lock is sent; of several the first says why."""
+        locked = self._any_open(data)
+        if locked is None:
+            return
+        first = locked.drain_reason or why
+        before = locked.n
+        number = self.sessions.number(locked)
+        self.sessions.drain(locked, why, self.now, f"lock-{number}", at_once=at_once)
+        assert (locked.n, locked.drain_reason, locked.lock_id) == (before + 1, first, f"lock-{number}")
+        self.known[locked.session_id].state = "draining"
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), lease_s=st.integers(1, 1800))
+    def renew(self, data: st.DataObject, lease_s: int) -> None:
+        """A renewal is sent."""
+        renewed = self._any_open(data)
+        if renewed is not None:
+            lease = Renewal(lease_s, self.now + lease_s * 1000)
+            self.sessions.lease(renewed, lease, self.now, 120)
+            assert renewed.open_until > renewed.lease_until == lease.lease_until
 
     @rule(minutes=st.integers(1, 20))
     def time_passes(self, minutes: int) -> None:
         """Sessions whose longest relay time is over end."""
         self.now += minutes * 60_000
-        due = self.sessions.due(self.now)
-        over = {
-            one.session_id for one in self.held.values() if one.open_until < self.now and self._open(one.session_id)
-        }
-        assert {one.session_id for one in due} == over
-        for session in due:
-            assert self.sessions.step(session, "lease_over", self.now, "lease_over")
-            self.known[session.session_id].state = "ended"
-            self.known[session.session_id].reason = "lease_over"
+        for over in [one for one in self.sessions if one.open_until < self.now]:
+            assert self.sessions.step(over, "time_up", self.now, "lease_over")
+            self.known[over.session_id].state = "ended"
+            self.known[over.session_id].reason = "lease_over"
 
     def _open(self, session_id: str) -> bool:
         return self.known[session_id].state != "ended"
@@ -125,17 +178,18 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         self.journal.commit(self.connection, Batch(changed=changed, opened=opened))
         assert self.sessions.take_changes() == ([], [])
         self.stored = {name: _copy(one) for name, one in self.known.items()}
+        self.rows = {name: one.row() for name, one in self.held.items() if self._open(name)}
 
     @rule()
     def read_back(self) -> None:
         """As after a restart or a failed commit: what was not written never happened."""
-        self.sessions.load(open_sessions(self.connection))
+        welds = {one.session_id: one.live.activity for one in self.sessions}
+        self.sessions.load(book(self.connection).sessions)
         self.known = {name: _copy(one) for name, one in self.stored.items()}
-        self.held = {}
-        for machine in MACHINES:
-            session = self.sessions.at_machine(machine)
-            if session is not None:
-                self.held[session.session_id] = session
+        for one in self.known.values():
+            if one.state in ("unlocked", "welding", "idle"):
+                one.state = welds.get(one.session_id, "unlocked")
+        self.held = {one.session_id: one for one in self.sessions}
         assert self.sessions.take_changes() == ([], [])
 
     # --- what holds at every moment ---
@@ -158,18 +212,13 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
 
     @invariant()
     def what_has_ended_stays_ended_for_its_first_reason(self) -> None:
-        for name, session in self.held.items():
-            assert session.state == self.known[name].state
-            assert session.end_reason == self.known[name].reason
+        for name, held in self.held.items():
+            assert held.state == self.known[name].state
+            assert held.end_reason == self.known[name].reason
 
     @invariant()
-    def the_database_holds_what_was_written(self) -> None:
-        rows = {row[0]: row for row in open_sessions(self.connection)}
-        expected = {name for name, one in self.stored.items() if one.state != "ended"}
-        assert set(rows) == expected
-        for name in expected:
-            unlocked = rows[name][SESSION_COLUMNS.index("unlocked_at")] is not None
-            assert unlocked == (self.stored[name].state == "unlocked")
+    def the_database_holds_every_open_session_as_it_was_written(self) -> None:
+        assert {row[0]: row for row in book(self.connection).sessions} == self.rows
 
 
 def _copy(one: Known) -> Known:
@@ -189,13 +238,7 @@ def stored(*sessions: Session) -> Iterator[list[Row]]:
     with connection.begin():
         connection.exec_driver_sql("DELETE FROM sessions")
     journal.commit(connection, Batch(opened=[session.row() for session in sessions]))
-    yield open_sessions(connection)
-
-
-def session(number: int, machine_id: str, operator_id: str | None) -> Session:
-    return Session(
-        f"session-{number}", machine_id, operator_id, f"request-{number}", "330521", NOW, None, NOW + LEASE_MS
-    )
+    yield book(connection).sessions
 
 
 def test_a_row_holds_every_column_in_order_and_reads_back_as_the_session() -> None:
@@ -208,6 +251,41 @@ def test_a_row_holds_every_column_in_order_and_reads_back_as_the_session() -> No
         assert loaded is not None
         assert loaded.row() == one.row()
         assert loaded.stored
+
+
+def test_a_change_holds_every_column_that_changes_behind_the_session_s_id() -> None:
+    one = session(1, "HJ-0001", "P000123")
+    change = dict(zip(CHANGED_COLUMNS, one.change(), strict=True))
+    row = dict(zip(SESSION_COLUMNS, one.row(), strict=True))
+    assert change.pop("session") == "session-1"
+    assert change == {name: value for name, value in row.items() if name in change}
+    never = {"session_id", "machine_id", "operator_id", "request_id", "division", "granted_at", "offline"}
+    assert set(row) - set(change) == never
+
+
+def test_what_the_chip_said_of_a_session_is_known_after_reading_back_and_not_after_a_restart() -> None:
+    with stored(session(1, "HJ-0001", "P000123")) as rows:
+        sessions = Sessions()
+        sessions.load(rows)
+        held = sessions.at_machine("HJ-0001")
+        assert held is not None
+        held.live.heard_at = NOW + 1
+        sessions.load(rows)
+        assert [one.live.heard_at for one in sessions] == [NOW + 1]
+        restarted = Sessions()
+        restarted.load(rows)
+        assert [one.live.heard_at for one in restarted] == [None]
+
+
+def test_of_the_ends_that_chips_told_the_latest_are_remembered() -> None:
+    sessions = Sessions()
+    for number in range(REMEMBERED_ENDS + 1):
+        one = session(number, "HJ-0001", None)
+        sessions.open(one)
+        sessions.step(one, "locked", NOW, "operator")
+    assert not sessions.chip_knows_end("session-0")
+    assert sessions.chip_knows_end("session-1")
+    assert sessions.chip_knows_end(f"session-{REMEMBERED_ENDS}")
 
 
 def test_taking_over_the_database_forgets_everything_that_it_does_not_hold() -> None:

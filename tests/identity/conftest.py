@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.identity.peers import Door, Peer, Proof, by_certificate
 from tests.service.conftest import started_mosquitto
 from tests.support.brokers import Limits, Mosquitto, free_port
 from tests.support.gateway import weldgate
+from tests.support.waiting import eventually
 
 A, B, GONE = "HJ-0001", "HJ-0002", "HJ-GONE"
 INSTANCE, READER = "county", "board"
@@ -27,9 +29,20 @@ FOLDERS = {A: "machines", B: "machines", GONE: "machines", GATEWAY: "gateways", 
 class ConfiguredMosquitto(Mosquitto):
     """Mosquitto as Debian sets it up: a main file that includes the folder of the generated one."""
 
-    def __init__(self, generated: Path, port: int) -> None:
+    def __init__(self, generated: Path, ports: tuple[int, int]) -> None:
         self._generated = generated
-        super().__init__(Limits(), port)
+        self._last_port = ports[1]
+        super().__init__(Limits(), ports[0])
+
+    def start(self) -> "ConfiguredMosquitto":
+        """Returns once both listeners are there."""
+        super().start()
+        eventually(self._listens, 10, "the second listener")
+        return self
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._last_port)) == 0
 
     def _config(self) -> str:
         own = [line for line in super()._config().splitlines() if line.startswith(("user ", "persistence_location "))]
@@ -105,15 +118,16 @@ def start_production(files: Files, folder: Path) -> Production:
     ports = free_port(), free_port()
     configure(files, folder, ports)
     passwords = make_passwords(folder / "weldgate.passwords", folder / "handed-over")
-    broker = ConfiguredMosquitto(folder, ports[0])
+    broker = ConfiguredMosquitto(folder, ports)
     broker.start()
     return Production(broker, folder, *ports, passwords)
 
 
-def configure(files: Files, folder: Path, ports: tuple[int, int]) -> None:
+def configure(files: Files, folder: Path, ports: tuple[int, int], *others: object) -> None:
     run(
         *("broker", "config", "--out", folder, "--dir", files.folder, "--gateway", INSTANCE, "--reader", READER),
         *("--address", "127.0.0.1", "--port", ports[0], "--passwords", "--password-port", ports[1]),
+        *others,
     )
 
 

@@ -10,7 +10,7 @@ from threading import Condition
 from typing import Any, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.support.chips import Seen
 
@@ -28,10 +28,10 @@ class Proof:
 
 @dataclass(frozen=True)
 class Door:
-    """Where to connect, and how: ``protocol`` is paho's number of MQTT 3.1.1 or 5."""
+    """Where to connect, and how."""
 
     port: int
-    protocol: int = paho.MQTTv311
+    protocol: MQTTProtocolVersion = paho.MQTTv311
 
 
 def by_certificate(authority: Path, certificate: Path, key: Path) -> Proof:

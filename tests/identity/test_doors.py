@@ -20,6 +20,7 @@ from tests.identity.conftest import (
     B,
     Files,
     Production,
+    configure,
     make_files,
     run,
     start_production,
@@ -112,7 +113,15 @@ def test_tls_1_2_is_the_oldest_that_is_spoken(
     certificate, key = files.pair(A)
     for port in (production.port, production.password_port):
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-cipher", "DEFAULT@SECLEVEL=0"]
-        command += ["-cert", certificate, "-key", key, "-CAfile", files.authority, "-verify_return_error"]
+        command += [
+            "-cert",
+            str(certificate),
+            "-key",
+            str(key),
+            "-CAfile",
+            str(files.authority),
+            "-verify_return_error",
+        ]
         done = subprocess.run(command, input=b"", capture_output=True, check=False)
         assert (done.returncode == 0) is lets_in
         assert (b"alert protocol version" in done.stderr) is not lets_in
@@ -195,19 +204,24 @@ def test_a_revoked_certificate_is_refused_from_the_reload_and_thrown_out_at_the_
     own: tuple[Files, Production],
 ) -> None:
     files, production = own
-    door, connect = Door(production.port), packets.connect(A)
-    context = shown(files.authority, *files.pair(A))
+    door = Door(production.port)
+
+    def refused(name: str) -> bool:
+        return answer(production.port, shown(files.authority, *files.pair(name)), packets.connect(name)) == b""
+
     with Peer(door, B, files.proof(B)) as other, Peer(door, A, files.proof(A)) as stolen:
-        run("pki", "revoke", A, "--dir", files.folder)
+        for name in (A, GONE):
+            run("pki", "revoke", name, "--dir", files.folder)
         (production.folder / "crl.pem").write_bytes((files.folder / "crl.pem").read_bytes())
         production.broker.reload()
-        eventually(lambda: answer(production.port, context, connect) == b"", WITHIN_S, "refused after the reload")
+        eventually(lambda: refused(GONE), WITHIN_S, "refused after the reload")
+        assert refused(A)
         assert other.drops == 0
         assert stolen.drops == 0, "what is open stays open: this is why a restart is asked for"
         production.broker.restart()
         stolen.until(lambda: stolen.drops == 1, "the end of the open connection")
-    assert answer(production.port, context, connect) == b""
-    assert answer(production.port, shown(files.authority, *files.pair(B)), packets.connect(B)) == ACCEPTED
+    assert refused(A)
+    assert not refused(B)
 
 
 def test_a_renewed_certificate_and_the_one_before_it_let_in_until_the_old_one_is_revoked(
@@ -223,6 +237,35 @@ def test_a_renewed_certificate_and_the_one_before_it_let_in_until_the_old_one_is
     (production.folder / "crl.pem").write_bytes((files.folder / "crl.pem").read_bytes())
     production.broker.restart()
     assert (answer(production.port, old, connect), answer(production.port, new, connect)) == (b"", ACCEPTED)
+
+
+def test_while_one_authority_follows_the_other_both_let_in_and_both_revoke(
+    own: tuple[Files, Production], tmp_path: Path
+) -> None:
+    old, production = own
+    new = make_files(tmp_path / "new")
+    ports = production.port, production.password_port
+    run("pki", "revoke", GONE, "--dir", new.folder)
+    run("pki", "revoke", B, "--dir", old.folder)
+
+    def let_in(trusting: Files) -> set[tuple[str, str]]:
+        found = set()
+        for which, files in (("old", old), ("new", new)):
+            for name in (A, B, GONE):
+                context = shown(trusting.authority, *files.pair(name))
+                if answer(production.port, context, packets.connect(name)) == ACCEPTED:
+                    found.add((which, name))
+        return found
+
+    configure(old, production.folder, ports, "--trust", new.folder)
+    production.broker.restart()
+    assert let_in(old) == {("old", A), ("old", GONE), ("new", A), ("new", B)}
+    configure(new, production.folder, ports, "--trust", old.folder)
+    production.broker.restart()
+    assert let_in(new) == {("old", A), ("old", GONE), ("new", A), ("new", B)}
+    configure(new, production.folder, ports)
+    production.broker.restart()
+    assert let_in(new) == {("new", A), ("new", B)}
 
 
 @pytest.mark.parametrize("way", ["certificates", "passwords"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -230,7 +231,9 @@ def test_after_a_revocation_or_the_end_a_new_one_is_issued(folder: Path) -> None
 
 def revoked(folder: Path) -> list[str]:
     crl = x509.load_pem_x509_crl((folder / "crl.pem").read_bytes())
-    assert crl.is_signature_valid(certificate(folder / "ca.crt").public_key())
+    key = certificate(folder / "ca.crt").public_key()
+    assert isinstance(key, EllipticCurvePublicKey)
+    assert crl.is_signature_valid(key)
     return [f"{one.serial_number:040x}" for one in crl]
 
 
@@ -388,3 +391,16 @@ def test_there_is_no_bundle_without_a_certificate_that_holds(folder: Path, tmp_p
     assert "HJ-0001" in message
     assert "weldgate pki issue" in message
     assert not target.exists()
+
+
+def test_a_bundle_can_trust_two_authorities(folder: Path, tmp_path: Path) -> None:
+    run("pki", "init", "--dir", tmp_path / "old")
+    run("pki", "issue", "HJ-0001", "--dir", folder)
+    target = tmp_path / "chip.tar"
+    given = ("--dir", folder, "--trust", tmp_path / "old", "--keys", tmp_path / "keys")
+    run("pki", "bundle", "HJ-0001", "--out", target, *given)
+    with tarfile.open(target) as tar:
+        tar.extractall(tmp_path / "chip", filter="data")
+    expected = (folder / "ca.crt").read_bytes() + (tmp_path / "old" / "ca.crt").read_bytes()
+    assert (tmp_path / "chip" / "ca.crt").read_bytes() == expected
+    assert "nowhere" in refused("pki", "bundle", "HJ-0001", "--out", target, *given, "--trust", tmp_path / "nowhere")

@@ -105,7 +105,7 @@ def _mosquitto(county: County, folder: Path) -> Iterator[tuple[int, int]]:
     ports = free_port(), free_port()
     configure(county.files, folder, ports)
     _passwords(county, folder)
-    broker = ConfiguredMosquitto(folder, ports[0])
+    broker = ConfiguredMosquitto(folder, ports)
     broker.start()
     yield ports
     broker.close()

@@ -9,6 +9,9 @@ from typing import Any
 from gateway.mqtt.link import Hooks, Link
 from gateway.mqtt.url import Tls, Version, parse_broker_url
 from gateway.wire.inbound import Inbound, Outbound
+from tests.service.conftest import prepared, start_gateway
+
+__all__ = ["prepared", "start_gateway"]
 
 WITHIN_S = 15.0
 WILL = Outbound("weldgate/v1/gateway/test/status", b'{"online":false}', retained=True)

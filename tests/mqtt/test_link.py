@@ -52,7 +52,7 @@ async def test_it_says_who_it_is_and_leaves_a_will(broker: FakeBroker) -> None:
             body = (await next_packet(connection, CONNECT)).body
             protocol, level, flags, keep_alive = body[:6], body[6], body[7], int.from_bytes(body[8:10], "big")
             assert (protocol, keep_alive) == (b"\x00\x04MQTT", KEEPALIVE_S)
-            assert level == (5 if connection.five else 4)
+            assert level == {"3.1.1": 4, "5": 5}[broker.version]
             assert not flags & 0x02, "the session outlives the connection"
             assert flags & 0x2C == 0x2C, "a will at QoS 1, retained"
             assert b"weldgate-test" in body
@@ -60,7 +60,9 @@ async def test_it_says_who_it_is_and_leaves_a_will(broker: FakeBroker) -> None:
             assert WILL.payload in body
             connection.send(b"\x20\x03\x00\x00\x00" if connection.five else b"\x20\x02\x00\x00")
             subscribe = (await next_packet(connection, SUBSCRIBE)).body
-            assert subscribe[3 if connection.five else 2 :] == b"".join(pack("!H", len(name)) + name.encode() + b"\x01" for name in FILTERS)
+            assert subscribe[3 if connection.five else 2 :] == b"".join(
+                pack("!H", len(name)) + name.encode() + b"\x01" for name in FILTERS
+            )
 
 
 async def test_nagle_is_off(broker: FakeBroker) -> None:
@@ -208,7 +210,12 @@ async def test_at_the_end_it_waits_for_acknowledgements_and_says_goodbye(broker:
 
 @pytest.mark.parametrize(
     ("code", "code_of_5", "says"),
-    [(2, 0x85, "identifier"), (3, 0x88, "unavailable"), (4, 0x86, "user name or password"), (5, 0x87, "not authorized")],
+    [
+        (2, 0x85, "identifier"),
+        (3, 0x88, "unavailable"),
+        (4, 0x86, "user name or password"),
+        (5, 0x87, "not authorized"),
+    ],
 )
 async def test_a_refusal_by_the_broker_is_said(broker: FakeBroker, code: int, code_of_5: int, says: str) -> None:
     async with gate_of(broker) as gate:

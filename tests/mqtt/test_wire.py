@@ -7,15 +7,23 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt import properties as paho_properties
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.mqtt.wire import LONGEST_BODY_BYTES, Wire
+from gateway.mqtt.properties import Terms, terms_of
+from gateway.mqtt.wire import LONGEST_BODY_BYTES, RECEIVE_MAXIMUM, SESSION_EXPIRY_S, Asked, Calls, Wire
+from gateway.wire.inbound import Outbound
 from tests.support import packets
-from tests.support.fake_broker import publish_packet
+from tests.support.fake_broker import NO_PROPERTIES, publish_packet
 
+Properties: Any = paho_properties.Properties
+"""paho's own; it has no types."""
 PINNED = "2.2.0"
 SEED = 3
 MANY = 3_000
@@ -41,6 +49,7 @@ def test_paho_is_the_version_whose_private_parts_are_known() -> None:
         ("loop_read", ["max_packets"]),
         ("loop_misc", []),
         ("want_write", []),
+        ("connect", ["host", "port", "keepalive", "bind_address", "bind_port", "clean_start", "properties"]),
     ],
 )
 def test_paho_has_the_methods_that_are_called_or_replaced(method: str, parameters: list[str]) -> None:
@@ -48,7 +57,9 @@ def test_paho_has_the_methods_that_are_called_or_replaced(method: str, parameter
     assert found == ["self", *parameters]
 
 
-@pytest.mark.parametrize("attribute", ["_sock", "_in_packet", "_last_bytes_received", "_last_msg_out"])
+@pytest.mark.parametrize(
+    "attribute", ["_sock", "_in_packet", "_last_bytes_received", "_last_msg_out", "_protocol", "_keepalive", "_ping_t"]
+)
 def test_paho_has_the_attributes_that_are_set(attribute: str) -> None:
     assert attribute in vars(paho.Client(CallbackAPIVersion.VERSION2))
 
@@ -69,23 +80,77 @@ def test_paho_queues_every_packet_that_it_makes_itself_by_the_one_replaced_metho
     assert queueing in inspect.getsource(paho.Client._packet_queue)
 
 
+def test_paho_asks_for_the_session_by_either_version_on_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``_protocol`` chooses, at each new connection; MQTT 5 goes with the limits that we announce."""
+    line = Line(five=False)
+    ours = line.wire._sock
+    assert ours is not None
+    monkeypatch.setattr(line.wire, "_create_socket", lambda: ours)
+    line.wire._sock = None
+    for five, level in ((True, 5), (False, 4), (True, 5)):
+        line.wire.dial("127.0.0.1", 1883, 20, five=five)
+        line.wire.flush()
+        ((_, start, end),) = packets.whole_packets(connect := line.broker.recv(1 << 16))
+        body = connect[start:end]
+        assert (body[6], body[7] & 0x02, line.wire.version) == (level, 0, "5" if five else "3.1.1")
+        limits = b"\x11" + SESSION_EXPIRY_S.to_bytes(4, "big") + b"\x21" + RECEIVE_MAXIMUM.to_bytes(2, "big")
+        assert (limits in body) == five
+        line.wire._sock = None
+    line.wire._sock = ours
+    line.close()
+
+
+def test_paho_names_the_limits_of_a_broker_like_this() -> None:
+    connack = Properties(PacketTypes.CONNACK)
+    assert terms_of(connack) == Terms(65_535, 2, True, 268_435_460, None)
+    connack.ReceiveMaximum, connack.MaximumQoS, connack.RetainAvailable = 20, 1, 0
+    connack.MaximumPacketSize, connack.ServerKeepAlive = 5_000, 7
+    again, _ = Properties(PacketTypes.CONNACK).unpack(connack.pack())
+    assert terms_of(again) == Terms(20, 1, False, 5_000, 7)
+
+
+def test_paho_knows_reason_codes_by_their_names() -> None:
+    assert str(ReasonCode(PacketTypes.PUBACK, identifier=0x87)) == "Not authorized"
+    with pytest.raises(KeyError):
+        ReasonCode(PacketTypes.PUBACK, identifier=0xFF)
+    with pytest.raises(ValueError, match="exactly one name"):
+        ReasonCode(PacketTypes.PUBACK, identifier=0x84)
+
+
 # --- bytes in -----------------------------------------------------------------------------------------------------
 
 
 class Line:
     """A wire on one end of a socket pair; the test holds the other end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, five: bool) -> None:
+        self.five = five
         self.arrived: list[tuple[str, bytes, bool, int]] = []
-        self.wire = Wire("test", self._take, lambda: None)
+        self.wishes: list[Asked] = []
+        self.refused: list[tuple[str, str]] = []
+        self.wire = Wire("test", Calls(self._take, lambda: None, self._refuse))
+        self.wire._five = five
         ours, self.broker = socket.socketpair()
         for end in (ours, self.broker):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         ours.setblocking(False)
         self.wire._sock = ours
 
-    def _take(self, topic: str, payload: bytes, retained: bool, mid: int) -> None:
+    def _take(self, topic: str, payload: bytes, retained: bool, mid: int, wish: Asked) -> None:
         self.arrived.append((topic, payload, retained, mid))
+        self.wishes.append(wish)
+
+    def _refuse(self, message: Outbound, why: str) -> None:
+        self.refused.append((message.topic, why))
+
+    def packet(self, topic: str, payload: bytes, mid: int, **flags: Any) -> bytes:
+        """A PUBLISH of the wire's version, without properties."""
+        return publish_packet(topic, NO_PROPERTIES + payload if self.five else payload, mid, **flags)
+
+    def stream(self) -> bytes:
+        """Every expected message."""
+        many = [self.packet(topic, payload, mid, retain=retained) for topic, payload, retained, mid in MESSAGES]
+        return b"".join(many) + self.packet("weldgate/v1/HJ-0005/usage", b"at QoS 0", 0, qos=0)
 
     def feed(self, data: bytes) -> MQTTErrorCode:
         self.broker.sendall(data)
@@ -96,9 +161,10 @@ class Line:
         self.broker.close()
 
 
-@pytest.fixture
-def line() -> Iterator[Line]:
-    line = Line()
+@pytest.fixture(params=["3.1.1", "5"])
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """Each test runs with both versions of MQTT."""
+    line = Line(five=request.param == "5")
     yield line
     line.close()
 
@@ -109,22 +175,20 @@ MESSAGES = [
     ("weldgate/v1/HJ-0003/event", b"x" * 200, True, 65_535),
     ("weldgate/v1/HJ-0004/状态", "多字节".encode(), False, 3),
 ]
-STREAM = b"".join(
-    publish_packet(topic, payload, mid, retain=retained) for topic, payload, retained, mid in MESSAGES
-) + publish_packet("weldgate/v1/HJ-0005/usage", b"at QoS 0", 0, qos=0)
 EXPECTED = [*MESSAGES, ("weldgate/v1/HJ-0005/usage", b"at QoS 0", False, 0)]
 
 
 def test_packets_split_at_every_byte_are_read_alike(line: Line) -> None:
-    for at in range(1, len(STREAM)):
+    stream = line.stream()
+    for at in range(1, len(stream)):
         line.arrived.clear()
-        assert line.feed(STREAM[:at]) == MQTTErrorCode.MQTT_ERR_SUCCESS
-        assert line.feed(STREAM[at:]) == MQTTErrorCode.MQTT_ERR_SUCCESS
+        assert line.feed(stream[:at]) == MQTTErrorCode.MQTT_ERR_SUCCESS
+        assert line.feed(stream[at:]) == MQTTErrorCode.MQTT_ERR_SUCCESS
         assert line.arrived == EXPECTED, f"split at {at}"
 
 
 def test_packets_in_single_bytes_are_read_alike(line: Line) -> None:
-    for byte in STREAM:
+    for byte in line.stream():
         line.feed(bytes([byte]))
     assert line.arrived == EXPECTED
 
@@ -134,7 +198,7 @@ def test_packets_in_pieces_of_any_length_are_read_alike(line: Line) -> None:
     sent = [
         ("t", chance.randbytes(chance.choice((0, 1, 125, 126, 127, 128, 16_380, 16_384, 70_000)))) for _ in range(40)
     ]
-    stream = b"".join(publish_packet(topic, payload, mid) for mid, (topic, payload) in enumerate(sent, 1))
+    stream = b"".join(line.packet(topic, payload, mid) for mid, (topic, payload) in enumerate(sent, 1))
     while stream:
         size = chance.choice((1, 2, 3, 100, 65_536))
         line.feed(stream[:size])
@@ -152,7 +216,7 @@ def test_many_packets_are_read_in_few_calls(line: Line, monkeypatch: pytest.Monk
         return recv(size)
 
     monkeypatch.setattr(line.wire, "_sock_recv", counted)
-    line.feed(b"".join(publish_packet("weldgate/v1/HJ-0001/usage", b"x" * 30, mid) for mid in range(1, MANY + 1)))
+    line.feed(b"".join(line.packet("weldgate/v1/HJ-0001/usage", b"x" * 30, mid) for mid in range(1, MANY + 1)))
     assert [mid for *_, mid in line.arrived] == list(range(1, MANY + 1))
     assert calls < MANY / 100
 
@@ -170,7 +234,7 @@ def test_many_packets_are_read_in_few_calls(line: Line, monkeypatch: pytest.Monk
         pytest.param(b"\x20\x01\x00", id="a CONNACK cut short"),
         pytest.param(b"\xd0\x01\x00", id="a PINGRESP with a body"),
         pytest.param(b"\x00\x00", id="a packet type that is none"),
-        pytest.param(b"\xf0\x00", id="AUTH, which is MQTT 5"),
+        pytest.param(b"\xf0\x00", id="AUTH, which nobody asked for"),
         pytest.param(b"\x10\x00", id="a CONNECT from the broker"),
     ],
 )
@@ -181,7 +245,7 @@ def test_a_packet_that_breaks_the_protocol_closes_the_connection(line: Line, pac
 
 
 def test_an_acknowledgement_of_nothing_is_passed_over(line: Line) -> None:
-    assert line.feed(packets.puback(pack("!H", 99)) + STREAM) == MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert line.feed(packets.puback(pack("!H", 99)) + line.stream()) == MQTTErrorCode.MQTT_ERR_SUCCESS
     assert line.arrived == EXPECTED
 
 
@@ -205,23 +269,16 @@ def test_bytes_that_a_full_socket_does_not_take_are_kept_and_sent_later(line: Li
 
 
 def test_without_a_free_packet_id_it_says_so_instead_of_looking_for_one_for_ever(line: Line) -> None:
-    line.wire._unacknowledged.update(dict.fromkeys(range(1, 65_536), bytearray()))
+    for _ in range(65_535):
+        line.wire.publish_once(Outbound("t", b""))
     with pytest.raises(OverflowError):
-        line.wire.publish_once("t", b"one more")
-
-
-def test_packet_ids_in_use_are_not_given_twice(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = iter([1, 1, 1, 2])
-    monkeypatch.setattr(line.wire, "_mid_generate", lambda: next(given))
-    line.wire.publish_once("t", b"one")
-    line.wire.publish_once("t", b"two")
-    assert list(line.wire._unacknowledged) == [1, 2]
+        line.wire.publish_once(Outbound("t", b"one more"))
 
 
 def test_of_an_enormous_message_little_is_held_and_it_is_delivered_cut_short(line: Line) -> None:
     """It has to be refused and acknowledged, or it would come again for ever."""
-    huge = publish_packet("weldgate/v1/HJ-0001/event", b"x" * 3_000_000, 7)
-    stream = huge + publish_packet("weldgate/v1/HJ-0001/request", b"after it", 8)
+    huge = line.packet("weldgate/v1/HJ-0001/event", b"x" * 3_000_000, 7)
+    stream = huge + line.packet("weldgate/v1/HJ-0001/request", b"after it", 8)
     held = 0
     for start in range(0, len(stream), 50_000):
         assert line.feed(stream[start : start + 50_000]) == MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -231,3 +288,91 @@ def test_of_an_enormous_message_little_is_held_and_it_is_delivered_cut_short(lin
     assert 4096 < len(payload) < LONGEST_BODY_BYTES
     assert after == ("weldgate/v1/HJ-0001/request", b"after it", False, 8)
     assert held < 2 * LONGEST_BODY_BYTES
+
+
+# --- MQTT 5 -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def five() -> Iterator[Line]:
+    line = Line(five=True)
+    yield line
+    line.close()
+
+
+def publish_5(properties: bytes, payload: bytes = b"payload", mid: int = 1) -> bytes:
+    """A PUBLISH with these properties; their length comes before them."""
+    return publish_packet("t", packets.length(len(properties)) + properties + payload, mid)
+
+
+RESPONSE = b"\x08\x00\x05reply"
+CORRELATION = b"\x09\x00\x03\x00\xff\x01"
+USER = b"\x26\x00\x01k\x00\x01v"
+
+
+@pytest.mark.parametrize(
+    ("properties", "wish"),
+    [
+        pytest.param(RESPONSE + CORRELATION, ("reply", b"\x00\xff\x01"), id="both"),
+        pytest.param(CORRELATION, (None, b"\x00\xff\x01"), id="correlation alone"),
+        pytest.param(
+            USER + b"\x01\x01\x02\x00\x00\x00\x1e\x03\x00\x01j" + b"\x0b\x80\x01" + RESPONSE + USER,
+            ("reply", None),
+            id="among others",
+        ),
+        pytest.param(USER * 40 + RESPONSE, ("reply", None), id="with a length of two bytes"),
+    ],
+)
+def test_what_the_sender_asks_of_its_answer_is_delivered(
+    five: Line, properties: bytes, wish: tuple[str | None, bytes | None]
+) -> None:
+    assert five.feed(publish_5(properties)) == MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert five.arrived == [("t", b"payload", False, 1)]
+    assert five.wishes == [wish]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param(b"\x7f\x00", id="a property that does not exist"),
+        pytest.param(b"\x08\x00\x50reply", id="a response topic longer than all properties"),
+        pytest.param(b"\x08\x00", id="a length cut short"),
+        pytest.param(b"\x02\x00", id="an expiry cut short"),
+        pytest.param(b"\x0b\xff\xff\xff\xff", id="a subscription identifier of five bytes"),
+        pytest.param(b"\x08\x00\x02\xff\xfe", id="a response topic that is no UTF-8"),
+        pytest.param(RESPONSE + b"\x26\x00\x01k", id="a user property without a value"),
+    ],
+)
+def test_a_message_with_properties_that_cannot_be_read_is_one_without(five: Line, properties: bytes) -> None:
+    """It is acknowledged in the end. To close the connection over it would bring it again, for ever."""
+    assert five.feed(publish_5(properties)) == MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert five.arrived == [("t", b"payload", False, 1)]
+    assert five.wishes == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="without a length"),
+        pytest.param(b"\x80", id="with a length cut short"),
+        pytest.param(b"\x80\x80\x80\x80\x01", id="with a length of five bytes"),
+        pytest.param(b"\x30payload", id="longer than the packet"),
+    ],
+)
+def test_properties_behind_which_no_payload_can_be_found_close_the_connection(five: Line, body: bytes) -> None:
+    assert five.feed(publish_packet("t", body, 1)) != MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert five.wire.socket() is None
+    assert five.arrived == []
+
+
+def test_a_message_with_enormous_properties_is_delivered_empty(five: Line) -> None:
+    """Held in memory it is cut within them; it has to be refused and acknowledged, or it would come for ever."""
+    stream = publish_5(USER * 40_000) + five.packet("t", b"after it", 2)
+    for start in range(0, len(stream), 50_000):
+        assert five.feed(stream[start : start + 50_000]) == MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert five.arrived == [("t", b"", False, 1), ("t", b"after it", False, 2)]
+
+
+def test_what_stands_behind_a_goodbye_counts_no_more(five: Line) -> None:
+    assert five.feed(b"\xe0\x02\x8e\x00" + five.stream()) != MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert five.arrived == []

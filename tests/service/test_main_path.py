@@ -215,7 +215,7 @@ def test_metrics_count_decisions_reasons_sessions_and_answers(service: Service) 
     machine, welder = service.pair()
     allowed = f'weldgate_decisions_total{{division="{county.DIVISION}",outcome="allow"}}'
     expired = f'weldgate_reasons_total{{code="certificate_expired",division="{county.DIVISION}"}}'
-    opened, ended = "weldgate_sessions_open", "weldgate_sessions_ended_total"
+    opened, ended = 'weldgate_sessions_open{state="granted"}', 'weldgate_sessions_ended_total{reason="locked"}'
     before = service.gateway.metrics()
     session_id = service.chips.ask(machine, welder).session_id
     service.chips.ask(machine, "P-EXPIRED")

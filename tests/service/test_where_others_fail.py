@@ -20,7 +20,7 @@ from tests.support.gateway import weldgate
 from tests.support.raw_client import RawClient
 from tests.support.waiting import eventually
 
-SHORT = "[lease]\nlease_s = 1\nstart_by_s = 1\n"
+SHORT = "[lease]\nlease_s = 1\nstart_by_s = 1\ndrain_deadline_s = 1\n"
 OBSERVE = "[observe]\nenabled = true\n"
 
 
@@ -104,7 +104,7 @@ def test_6_a_session_of_which_nothing_is_heard_any_more_ends_by_time(
         gateway.kill()  # the reset may be the gateway's own
         gateway.start().until_ready()
         eventually(lambda: gateway.sessions("HJ-0001")[0]["ended_at"], what="ended")
-        assert gateway.sessions("HJ-0001")[0]["end_reason"] == "lease_over"
+        assert gateway.sessions("HJ-0001")[0]["end_reason"] == "unused"
         assert len(gateway.rows("SELECT 1 FROM ledger WHERE kind = 'session_end'")) == 1
         assert chips.ask("HJ-0001", "P0002").outcome == "allow"
 
@@ -176,18 +176,26 @@ def test_10_a_session_that_cannot_be_recorded_does_not_come_to_be(
 
 FAILING_TASK = """
 import sys
-from gateway import app
+from gateway import app, upkeep
 from gateway.cli import app as command
 
-async def fail(self):
+async def fail(self, *_):
     raise RuntimeError("this task has died")
 
-app.Gateway.{task} = fail
+{task} = fail
 command(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("task", ["_keep_time", "_watch_registry", "_watch_database"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "app.Gateway._keep_time",
+        "app.Gateway._watch_database",
+        "upkeep.Upkeep.watch_registry",
+        "upkeep.Upkeep.watch_policy",
+    ],
+)
 def test_14_a_task_that_dies_ends_the_process(
     mosquitto: Mosquitto, start_gateway: StartGateway, tmp_path: Path, task: str
 ) -> None:
@@ -199,8 +207,8 @@ def test_14_a_task_that_dies_ends_the_process(
 def test_14_the_task_that_talks_mqtt_dies_and_the_process_ends(
     mosquitto: Mosquitto, start_gateway: StartGateway
 ) -> None:
-    program = FAILING_TASK.replace("app.Gateway.{task}", "Link.run").replace(
-        "from gateway import app", "from gateway.mqtt.link import Link"
+    program = FAILING_TASK.replace("{task} = ", "Link.run = ").replace(
+        "from gateway import app, upkeep", "from gateway.mqtt.link import Link"
     )
     ended = run_changed(start_gateway, mosquitto.url, program)
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""The registries and orders as they truly are, their changes, and until when an unlock has its ground: worked out anew."""
+"""Registries and orders as they truly are, their changes, and until when an unlock has its ground: worked out anew."""
 
 from datetime import date, datetime, time, timedelta
 from random import Random

@@ -46,7 +46,8 @@ CRASH_POINTS: tuple[CrashPoint, ...] = (
 """Just before: it is handled, it is sent, it is committed, the reply comes, it is acknowledged, it is published; and
 just after it was published."""
 TICK_MS = 1_000
-"""As in ``gateway.app``. While no session is open a tick finds nothing to do, and is left out."""
+"""As in ``gateway.app``. Ticks that would find nothing due are left out, but never for longer than the next number."""
+LONGEST_WITHOUT_TICK_MS = 20_000
 
 
 class Carrier(Protocol):
@@ -101,9 +102,11 @@ class Process:
         self.unacknowledged: dict[int, Outbound] = {}
         self.held_back = False
         self.held: list[Inbound] = []
-        self.ticking = False
+        self.tick_at: int | None = None
         self.stopping = False
-        self.pipeline = Pipeline(self.state, cast(Writer, ModelWriter(host, self)), host_link(host, self), host.observed)
+        self.pipeline = Pipeline(
+            self.state, cast(Writer, ModelWriter(host, self)), host_link(host, self), host.observed
+        )
         self.task: asyncio.Task[None] | None = None
 
 
@@ -256,14 +259,18 @@ class GatewayHost:
         self.run_ready()
 
     def keep_ticking(self) -> None:
+        """Have the process look at the clock when that can lead to something."""
         process = self.process
-        if process is not None and not process.ticking and (len(process.state.sessions) or process.state.offline.due):
-            process.ticking = True
-            self._around.timeline.after(TICK_MS, self._tick, process)
+        if process is None or not (len(process.state.sessions) or process.state.offline.due):
+            return
+        when = self._around.timeline.now + _until_something_is_due(process.state, self.wall_ms())
+        if process.tick_at is None or when < process.tick_at:
+            process.tick_at = when
+            self._around.timeline.at(when, self._tick, process, when)
 
-    def _tick(self, process: Process) -> None:
-        process.ticking = False
-        if process.alive:
+    def _tick(self, process: Process, when: int) -> None:
+        if process.alive and process.tick_at == when:
+            process.tick_at = None
             process.pipeline.tick()
             self.run_ready()
             self.keep_ticking()
@@ -366,6 +373,17 @@ class ModelLink:
         """There is room for more than any run publishes."""
 
 
+def _until_something_is_due(state: GateState, wall_ms: int) -> int:
+    """Milliseconds until the tick at which a session, a lock or an offline list is due."""
+    due = min(state.offline.due.values(), default=wall_ms + LONGEST_WITHOUT_TICK_MS)
+    for session in state.sessions:
+        if session.drained_at is not None:
+            return TICK_MS
+        due = min(due, session.open_until, session.live.stands_until or due)
+    ticks = (due - wall_ms) // TICK_MS + 1
+    return int(min(max(ticks, 1) * TICK_MS, LONGEST_WITHOUT_TICK_MS))
+
+
 def host_link(host: GatewayHost, process: Process) -> ModelLink:
     return ModelLink(host, process)
 
@@ -403,8 +421,8 @@ class ModelWriter:
         process.awaited.append(result)
         least, most = host._around.commit_ms
         timeline = host._around.timeline
-        process.scribe_free_at = max(timeline.now, process.scribe_free_at) + least + int(
-            host._random.random() * (most - least)
+        process.scribe_free_at = (
+            max(timeline.now, process.scribe_free_at) + least + int(host._random.random() * (most - least))
         )
         timeline.at(process.scribe_free_at, self._carry_out, order)
         return result

@@ -140,7 +140,12 @@ class Ground(Struct):
             return
         calm_since = max(self.quiet_since, self.quiet_since_at.get(host.machine_id, 0))
         weather = self.limits.weather
-        if calm_since > min(touched, lost[1]) or weather.hostile or weather.spikes or self.limits.clock_error_ms is None:
+        if (
+            calm_since > min(touched, lost[1])
+            or weather.hostile
+            or weather.spikes
+            or self.limits.clock_error_ms is None
+        ):
             return
         self.breaks("I6", f"{host.machine_id} was not locked although it could be reached; ground lost at {lost[1]} ms")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from gateway.core.credential import kind_of
 from gateway.core.policy import Rulebook
@@ -164,7 +164,9 @@ class Invariants:
         offline, now = self.rulebook.policy.offline, self.timeline.now
         wall_s = (self.base_ms + now - WALL_OFF_MS) // 1000
         listed = any(until > wall_s for listed, until in self._listed.get(host.machine_id, ()) if listed == credential)
-        heard = host.accepted_at is not None and now - host.accepted_at <= offline.for_s * 1000 / host.clocks.rate + 2_000
+        heard = (
+            host.accepted_at is not None and now - host.accepted_at <= offline.for_s * 1000 / host.clocks.rate + 2_000
+        )
         if not listed or not heard:
             self.breaks("I1", f"{host.machine_id} let {credential} in offline; listed: {listed}, in time: {heard}")
         kept = Kept(session_id, host.machine_id, credential, "", offline.lease_s, yields=True, known_at=None)
@@ -192,7 +194,9 @@ class Invariants:
     def _alone(self, host: ChipHost, kept: Kept) -> None:
         """INVARIANT 4, at the relays: nobody has two closed ones, and none closes for a session that is over."""
         if kept.ended and not kept.displaced and not self._succeeded(kept):
-            self.breaks("I4", f"the relay of {host.machine_id} closed for {kept.session_id}, ended by {kept.end_reason}")
+            self.breaks(
+                "I4", f"the relay of {host.machine_id} closed for {kept.session_id}, ended by {kept.end_reason}"
+            )
         for other in self.chips.values():
             theirs = self.sessions.get(other.session_id or "") if other.relay == "closed" else None
             if other is host or theirs is None or theirs.operator_id != kept.operator_id:

@@ -7,13 +7,15 @@ import asyncio
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tests.simulation.timeline import Timeline
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop:
     """One per gateway process: with the process its loop ends, and nothing of it happens any more.
+
+    It has what futures, tasks, events and ``asyncio.sleep`` ask of a loop, and no more.
 
     ``wake`` is called where a timer has made something ready: it lets the process run.
     """
@@ -25,6 +27,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._running = False
         self.over = False
         self.problems: list[dict[str, Any]] = []
+        self._as_loop = cast(asyncio.AbstractEventLoop, self)
 
     def time(self) -> float:
         return self._timeline.now / 1000
@@ -45,7 +48,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.time() + delay, callback, *args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = asyncio.TimerHandle(when, callback, args, self)
+        handle = asyncio.TimerHandle(when, callback, args, self._as_loop)
         self._timeline.at(round(when * 1000), self._fire, handle)
         return handle
 
@@ -54,14 +57,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _fire(self, handle: asyncio.TimerHandle) -> None:
         if not handle.cancelled():
-            self._ready.append((handle._callback, tuple(handle._args)))  # type: ignore[attr-defined]
+            self._ready.append((handle._run, ()))
             self._wake()
 
     def create_future(self) -> "asyncio.Future[Any]":
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=self._as_loop)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Any = None, **_: Any) -> "asyncio.Task[Any]":
-        return asyncio.Task(coro, loop=self, name=name)
+    def create_task(self, coro: Any, *, name: str | None = None) -> "asyncio.Task[Any]":
+        return asyncio.Task(coro, loop=self._as_loop, name=name)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.over:
@@ -78,7 +81,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             return
         self._running = True
         before = events._get_running_loop()
-        events._set_running_loop(self)
+        events._set_running_loop(self._as_loop)
         try:
             ready = self._ready
             while ready:

@@ -64,7 +64,17 @@ class Line:
 class Connection:
     """One TCP connection. Each end closes by itself; what arrives at a closed end is gone."""
 
-    __slots__ = ("_down_last", "_lost", "_stats", "_timeline", "_up_last", "broker_open", "client", "client_open", "line")
+    __slots__ = (
+        "_down_last",
+        "_lost",
+        "_stats",
+        "_timeline",
+        "_up_last",
+        "broker_open",
+        "client",
+        "client_open",
+        "line",
+    )
 
     def __init__(self, client: Client, timeline: Timeline, stats: Statistics, lost: Callable[..., None]) -> None:
         self.client = client

@@ -5,6 +5,7 @@ Each act stands for itself, so that a failing run can be made smaller by leaving
 
 from random import Random
 
+import msgspec
 from msgspec import Struct
 
 from gateway.core.policy import Policy
@@ -16,6 +17,10 @@ from tests.simulation.people import Visit
 MIDNIGHT_MS = 1_781_452_800_000
 """2026-06-15 00:00 in the county."""
 HOUR_MS = 3_600_000
+NOTICED_MS = 60_000
+"""By then a chip has noticed that its connection is dead."""
+GATEWAYS = (1,)
+"""How many gateway processes share a database, at random."""
 
 
 class Act(Struct, frozen=True):
@@ -80,7 +85,7 @@ def make_config(seed: int) -> Config:
         hours=2 if real else hours,
         machines=random.randrange(3, 9),
         people=random.randrange(3, 9),
-        gateways=random.choice((1, 1, 2)),
+        gateways=random.choice(GATEWAYS),
         policy=make_policy(random),
         weather=Weather(
             base_ms=random.choice((2, 20, 100, 400)),
@@ -111,8 +116,8 @@ def make_plan(config: Config) -> list[Act]:
 
 def _visits(config: Config, random: Random, until: int) -> list[Act]:
     """Each person has some visits; with fewer machines than people they meet at the same ones."""
-    acts = []
-    liveliness = random.choice((0.15, 0.3, 0.3, 1.5))
+    acts: list[Act] = []
+    liveliness = random.choice((0.3, 0.8, 0.8, 3))
     for number in range(config.people):
         at = random.randrange(60_000, 6 * 60_000)
         while at < until:
@@ -140,9 +145,10 @@ def _visit(config: Config, random: Random, person: str) -> Visit:
 
 
 def _faults(config: Config, random: Random, until: int) -> list[Act]:
-    per_hour = random.choice((0.2, 0.6, 1.5))
+    per_hour = random.choice((0.5, 1.5, 4))
     kinds = _kinds(config)
-    acts, at = [], 0.0
+    acts: list[Act] = []
+    at = 0.0
     while True:
         at += random.expovariate(per_hour) * HOUR_MS
         if at >= until:
@@ -180,7 +186,9 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
     short, long = random.randrange(20, 5_000), random.randrange(5_000, 1_500_000)
     span = random.choice((short, short, long))
     match kind:
-        case "chip power" | "chip cut":
+        case "chip cut":
+            return [Act(at, kind, chip, span), *_visit_meanwhile(config, random, chip, at, span)]
+        case "chip power":
             return [Act(at, kind, chip, span)]
         case "chip stall":
             return [Act(at, kind, chip, span, random.choice(("up", "down")))]
@@ -206,6 +214,15 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
             return [Act(at, kind, chip, random.randrange(1, 1_000), detail)]
         case _:
             return [Act(at, kind, gateway if "gateway" in kind or kind == "scribe dies" else chip, span)]
+
+
+def _visit_meanwhile(config: Config, random: Random, chip: int, at: int, span: int) -> list[Act]:
+    """Somebody comes while a chip cannot be reached, and the chip has noticed."""
+    if span < NOTICED_MS or random.random() < 0.5:
+        return []
+    number = random.randrange(config.people)
+    visit = msgspec.structs.replace(_visit(config, random, f"P{number:06}"), machine_id=f"HJ-{chip:04}", shows="badge")
+    return [Act(at + random.randrange(NOTICED_MS, span), "visit", number, visit=visit)]
 
 
 def _clock_fault(config: Config, random: Random, gateway: int, at: int, back: int) -> list[Act]:

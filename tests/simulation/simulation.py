@@ -20,6 +20,7 @@ from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.network import Line, Network, Weather
 from tests.simulation.people import Person
 from tests.simulation.plan import HOUR_MS, Act, Config
+from tests.simulation.real_database import RealDatabase
 from tests.simulation.statistics import Statistics
 from tests.simulation.timeline import Timeline
 from tests.simulation.tokens import signing
@@ -59,6 +60,7 @@ class Simulation:
         self.network = Network(self.timeline, self.broker.lost)
         self.database = Database()
         self._signer, verify = signing(config.real_tokens, lambda: self._random.randbytes(32))
+        self._real = RealDatabase(self._signer) if config.sqlite else None
         self._code_key = self._random.randbytes(32)
         self.chips = self._make_chips(verify)
         self.invariants.chips = self.ground.chips = {host.machine_id: host for host in self.chips}
@@ -128,6 +130,8 @@ class Simulation:
         return hosts
 
     def _make_scribe(self) -> Carrier:
+        if self._real is not None:
+            return self._real.scribe(self.database)
         return ScribeModel(self.database, self._signer)
 
     # --- the run ---
@@ -140,6 +144,8 @@ class Simulation:
                 self._live()
         finally:
             simulator.outbox.EVENTS_KEPT = before
+            if self._real is not None:
+                self._real.close()
         return self.stats
 
     def _live(self) -> None:
@@ -173,9 +179,10 @@ class Simulation:
         self.database.away = False
         for gateway in self.gateways:
             gateway.clock_off_ms, gateway.frozen_until, gateway.crash_at, gateway.down_ms = 0, 0, None, 0
-        for end in (*self.chips, *self.gateways):
-            end.line.weather = CALM
-            self.network.heal(end.line)
+        lines = [host.line for host in self.chips] + [gateway.line for gateway in self.gateways]
+        for line in lines:
+            line.weather = CALM
+            self.network.heal(line)
         for host in self.chips:
             host.rest()
             host.power(True)
@@ -183,9 +190,10 @@ class Simulation:
         offline_s = self.config.policy.offline.lease_s
         settle_s = 300 + int(1.1 * (lease.lease_s + offline_s + lease.drain_deadline_s + lease.start_by_s))
         self._run_until(self.timeline.now + 120_000)
-        for end in (*self.chips, *self.gateways):
-            if end.line.connection is not None:
-                self.broker.lost(end.line.connection)
+        for line in lines:
+            if line.connection is not None:
+                self.broker.lost(line.connection)
+        self._run_until(self.timeline.now + 120_000)
         for host in self.chips:
             host.open_housing()  # an event after the last that may be lost shows the gap
         self._run_until(self.timeline.now + settle_s * 1000)

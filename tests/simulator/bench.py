@@ -118,6 +118,10 @@ class Bench:
         """How often the relay was closed."""
         return sum(isinstance(action, CloseRelay) for action in self.did)
 
+    def is_closed(self) -> bool:
+        """Whether the machine may start."""
+        return self.chip.relay == "closed"
+
     def _said(self, kind: topics.ChipTopic, struct: type[T]) -> list[T]:
         topic = topics.to_gateway(MACHINE, kind)
         return [

@@ -27,6 +27,7 @@ from simulator.signals import (
     Tampered,
     Tick,
 )
+from simulator.timers import Timers
 from tests.simulator.bench import KEY, MACHINE, OTHER_KEY, START_WALL_MS, Bench
 
 REQUEST = topics.to_gateway(MACHINE, "request")
@@ -131,7 +132,9 @@ def test_a_grant_with_a_bad_signature_or_arriving_retained_is_refused_and_report
     bench.allow(bench.claims(), key=OTHER_KEY)
     bench.allow(bench.claims(), retained=True)
     assert bench.closed == 0
-    assert [event.reason for event in bench.events if event.kind == "grant_rejected"] == ["bad_signature", "retained"]
+    refused = [event for event in bench.events if event.kind == "grant_rejected"]
+    assert [event.reason for event in refused] == ["bad_signature", "retained"]
+    assert [event.detail for event in refused] == [{"request_id": bench.requests[0].request_id}, {}]
 
 
 def test_start_by_needs_a_wall_clock_and_is_left_out_without_one() -> None:
@@ -428,6 +431,15 @@ def test_each_arm_says_why_and_leaving_a_closed_relay_closes_the_books() -> None
     assert all(sentence.endswith(".") for sentence in sentences)
     leaving = [arm.do for (state, _), arm in LOCK_ARMS.items() if state is not Lock.LOCKED and arm.to is Lock.LOCKED]
     assert set(leaving) == {Do.END, Do.BOOT}
+
+
+def test_what_was_due_first_happens_first_however_late_the_chip_is_woken() -> None:
+    timers = Timers()
+    for cue, at_ms in ((Cue.USAGE_DUE, 30), (Cue.LEASE_OVER, 10), (Cue.DEADLINE, 20), (Cue.GIVE_UP, 40)):
+        timers.set(cue, at_ms)
+    assert timers.next_ms == 10
+    assert [timers.take_due(30) for _ in range(4)] == [Cue.LEASE_OVER, Cue.DEADLINE, Cue.USAGE_DUE, None]
+    assert timers.next_ms == 40
 
 
 def test_the_relay_follows_its_actions() -> None:

@@ -30,7 +30,7 @@ def test_a_renewal_for_session_and_challenge_renews_and_uses_the_challenge_up() 
     bench.command("renew", 1, cha=challenge, lease_s=60)
     assert bench.status.challenge == bench.chip.challenge != challenge
     bench.wait(59)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     assert "grant_rejected" not in bench.kinds
 
 
@@ -45,7 +45,7 @@ def test_a_renewal_for_session_and_challenge_has_to_fit_both(reason: str, wrong:
     bench.command("renew", 1, **{"cha": bench.chip.challenge, "lease_s": 60, **wrong})
     assert (bench.events[-1].kind, bench.events[-1].reason) == ("grant_rejected", reason)
     bench.wait(11)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
 
 
 def test_a_lock_wins_over_a_renewal_that_comes_after_it() -> None:
@@ -55,23 +55,34 @@ def test_a_lock_wins_over_a_renewal_that_comes_after_it() -> None:
     assert bench.chip.lock is Lock.DRAINING
     assert "grant_rejected" not in bench.kinds
     bench.wait(39)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
     assert [event.reason for event in bench.events if event.kind == "locked"] == ["revoked"]
 
 
 # --- locks ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("deadline", [{}, {"deadline_s": 0}])
-def test_a_lock_without_a_deadline_has_the_configured_one(deadline: dict[str, int]) -> None:
+@pytest.mark.parametrize("deadline_s", [None, 0])
+def test_a_lock_without_a_deadline_has_the_configured_one(deadline_s: int | None) -> None:
     bench = welding(drain_s=50)
-    bench.command("lock", 1, when="between_arcs", reason="remote", **deadline)
+    bench.command("lock", 1, when="between_arcs", reason="remote", deadline_s=deadline_s)
     bench.wait(49)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
+
+
+@pytest.mark.parametrize(("second_s", "open_after_s"), [(200, 40), (10, 10)])
+def test_of_two_locks_the_earlier_deadline_holds(second_s: int, open_after_s: int) -> None:
+    bench = welding()
+    bench.command("lock", 1, when="between_arcs", deadline_s=40, reason="revoked")
+    bench.command("lock", 2, when="between_arcs", deadline_s=second_s, reason="remote")
+    bench.wait(open_after_s - 1)
+    assert bench.is_closed()
+    bench.wait(2)
+    assert not bench.is_closed()
 
 
 def test_a_lock_for_a_chip_that_is_locked_changes_nothing_and_is_remembered() -> None:
@@ -113,7 +124,8 @@ def test_a_command_that_lacks_what_it_needs_is_refused_by_name(cmd: str, claims:
         "malformed",
         {"command_id": "command-0001"},
     )
-    assert (bench.chip.relay, bench.chip.config) == ("closed", before)
+    assert bench.is_closed()
+    assert bench.chip.config == before
 
 
 # --- configuration ----------------------------------------------------------------------------------------------
@@ -124,19 +136,20 @@ def test_a_configuration_counts_from_now_on_and_outlives_a_power_cycle() -> None
     challenge = bench.chip.challenge
     bench.address("config", idle_lock_s=100, drain_deadline_s=30)
     assert bench.status.challenge != challenge
+    assert bench.chip.wake_ms is None
     bench.power_cycle()
     bench.give(Connected())
     bench.unlock(lease_s=600)
     bench.wait(99)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
     bench.unlock(lease_s=60)
     bench.give(ArcStarted())
     bench.wait(89)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
 
 
 def test_what_a_configuration_leaves_out_stays() -> None:
@@ -154,9 +167,9 @@ def test_of_what_runs_only_an_idle_clock_is_shortened(new_s: int, locked_after_s
     bench.wait(100)
     bench.address("config", idle_lock_s=new_s)
     bench.wait(locked_after_s - 1)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
 
 
 def test_a_new_drain_deadline_moves_no_drain_that_runs() -> None:
@@ -164,16 +177,16 @@ def test_a_new_drain_deadline_moves_no_drain_that_runs() -> None:
     bench.give(OperatorEnds())
     bench.address("config", drain_deadline_s=5)
     bench.wait(99)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
     bench.wait(2)
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
 
 
 def test_a_shorter_idle_lock_does_not_start_an_idle_clock_under_an_arc() -> None:
     bench = welding()
     bench.address("config", idle_lock_s=5)
     bench.wait(60)
-    assert bench.chip.relay == "closed"
+    assert bench.is_closed()
 
 
 # --- the end of a session ---------------------------------------------------------------------------------------
@@ -274,7 +287,7 @@ def test_commands_reach_a_chip_that_was_offline_meanwhile() -> None:
     bench.wait(20)
     bench.give(Connected())
     bench.command("lock", 1, when="now", reason="revoked")
-    assert bench.chip.relay == "open"
+    assert not bench.is_closed()
 
 
 def test_what_cannot_be_read_is_counted_and_changes_nothing() -> None:

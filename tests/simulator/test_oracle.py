@@ -7,7 +7,7 @@ import pytest
 
 from simulator.oracle import Question, county_day, registry_codes
 from simulator.registry import Registry, RegistryFileError, birth_date, load
-from simulator.sessions import LEASE_MARGIN_MS, SETTLE_MS, Asking, Codes, Seen, Sessions
+from simulator.sessions import LEASE_MARGIN_MS, OVER_MARGIN_MS, SETTLE_MS, Asking, Codes, Seen, Sessions
 
 TODAY = date(2026, 6, 15)
 
@@ -251,7 +251,8 @@ SPANS = (
     (3_000, 3_010, 3_020, 3_100, False, True),  # the gateway has it, or nearly
     (3_000, 3_010, 3_010 + SETTLE_MS, 5_000, False, False),
     (None, None, 1_000 + LEASE_MS, 1_000 + LEASE_MS, False, True),  # about when the lease ends
-    (None, None, 1_000 + LEASE_MS + LEASE_MARGIN_MS, LEASE_MS + 9_000, False, False),
+    (None, None, 1_000 + LEASE_MS + LEASE_MARGIN_MS, LEASE_MS + 9_000, False, True),  # an arc may outlast it
+    (None, None, 1_000 + LEASE_MS + OVER_MARGIN_MS, LEASE_MS + OVER_MARGIN_MS + 9_000, False, False),
 )
 
 

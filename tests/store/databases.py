@@ -112,9 +112,7 @@ SESSION: dict[str, Any] = {
 }
 
 
-def session(
-    session_id: str, machine_id: str = "HJ-0001", operator_id: str | None = "P000123", **different: Any
-) -> Row:
+def session(session_id: str, machine_id: str = "HJ-0001", operator_id: str | None = "P000123", **different: Any) -> Row:
     """A row of the sessions table: granted and not heard of since."""
     named = {"session_id": session_id, "machine_id": machine_id, "operator_id": operator_id}
     values = SESSION | named | {"request_id": f"request-{session_id}"} | different

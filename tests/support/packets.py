@@ -27,7 +27,7 @@ def publish(topic: str, payload: bytes, packet_id: int, *, retain: bool = False)
 
 def publish_template(topic: str, payload: bytes) -> bytes:
     """A QoS 1 PUBLISH to be filled by ``%``: the packet id first; what else is filled must keep its length."""
-    head = bytes([PUBLISH | _QOS_1]) + _length(len(_text(topic)) + 2 + len(payload)) + _text(topic)
+    head = bytes([PUBLISH | _QOS_1]) + length(len(_text(topic)) + 2 + len(payload)) + _text(topic)
     return head.replace(b"%", b"%%") + b"%b" + payload.replace(b"%", b"%%")
 
 
@@ -56,10 +56,11 @@ def whole_packets(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def packet(first: int, body: bytes) -> bytes:
     """A whole control packet from its first byte and its body."""
-    return bytes([first]) + _length(len(body)) + body
+    return bytes([first]) + length(len(body)) + body
 
 
-def _length(value: int) -> bytes:
+def length(value: int) -> bytes:
+    """A packet's length, and every other variable byte integer."""
     encoded = b""
     while value > 0x7F:
         encoded += bytes([value & 0x7F | 0x80])

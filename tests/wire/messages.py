@@ -5,15 +5,19 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from gateway.core.credential import offline_digest
 from gateway.core.model import Event, EventKind, Request, Status, Usage
 from gateway.wire.messages import (
+    AlertKind,
     CommandMessage,
     DecisionMessage,
+    FeedAlert,
     FeedDecision,
     FeedUsage,
     GatewayStatus,
     WireReason,
 )
+from gateway.wire.tokens import Command, CommandName, Grant
 from gateway.wire.topics import ChipTopic
 
 ids = st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True)
@@ -105,6 +109,7 @@ WITHOUT_FRACTIONS: st.SearchStrategy[Struct] = st.one_of(
         ids,
         st.lists(texts, max_size=3).map(tuple),
     ),
+    st.builds(FeedAlert, counts, texts, texts, st.sampled_from(get_args(AlertKind)), ids, st.none() | ids),
     st.builds(GatewayStatus, counts, st.booleans(), counts, texts),
 )
 """Everything whose canonical form is that of RFC 8785 to the last byte."""
@@ -161,6 +166,54 @@ GOLDEN_FROM_GATEWAY: dict[str, Struct] = {
         AT, "000000", None, "HJ-9999", None, "deny", ("machine_unknown",), "0f2a9c4e7b1d4a60", ()
     ),
     "feed_usage": FeedUsage(73, 9, AT, "330521", 130, 152.25, True, 31, "HJ-0001", "AZ8Vq0AAmJ3kQ2xW5c7d"),
+    "feed_alert": FeedAlert(AT, "idle, 153 s", "330521", "lock_overdue", "HJ-0001", "AZ8Vq0AAmJ3kQ2xW5c7d"),
+    "feed_alert_without_session": FeedAlert(AT, "18 to 20", "330521", "lost_evidence", "HJ-0001", None),
     "gateway_status": GatewayStatus(AT, True, 42, "0.1.0"),
     "gateway_status_last_will": GatewayStatus(AT, False, 42, "0.1.0"),
 }
+
+GOLDEN_GRANT = Grant(
+    aud="HJ-0001",
+    cha="c-8f1e22",
+    exp=AT // 1000 + 30,
+    iat=AT // 1000,
+    jti="0f2a9c4e7b1d4a60",
+    lease_s=900,
+    sid="AZ8Vq0AAmJ3kQ2xW5c7d",
+)
+
+
+def _command(cmd: CommandName, **claims: Any) -> Command:
+    return Command(aud="HJ-0001", cmd=cmd, exp=AT // 1000 + 30, iat=AT // 1000, jti="cmd-00000001", **claims)
+
+
+_SESSION = "AZ8Vq0AAmJ3kQ2xW5c7d"
+_UNTIL = 1_782_835_199
+"""2026-06-30 at its last second in the county."""
+
+GOLDEN_COMMANDS: dict[str, Command] = {
+    "claims_renew": _command("renew", sid=_SESSION, n=1, lease_s=900),
+    "claims_renew_without_clock": _command("renew", sid=_SESSION, n=2, cha="c-8f1e23", lease_s=900),
+    "claims_lock": _command("lock", sid=_SESSION, n=3, reason="revoked", when="between_arcs", deadline_s=120),
+    "claims_lock_now": _command("lock", sid=_SESSION, n=4, reason="tamper", when="now"),
+    "claims_offline_list": _command(
+        "offline_list",
+        cha="c-8f1e23",
+        list_version=7,
+        entries=((offline_digest("HJ-0001", "P000123"), _UNTIL), (offline_digest("HJ-0001", "P000124"), _UNTIL)),
+        offline_for_s=14_400,
+        lease_s=900,
+    ),
+    "claims_offline_list_difference": _command(
+        "offline_list",
+        cha="c-8f1e23",
+        list_version=8,
+        base_version=7,
+        entries=((offline_digest("HJ-0001", "P000125"), _UNTIL),),
+        gone=(offline_digest("HJ-0001", "P000124"),),
+        offline_for_s=14_400,
+        lease_s=900,
+    ),
+    "claims_config": _command("config", cha="c-8f1e23", idle_lock_s=600, drain_deadline_s=60),
+}
+"""The claims in the tokens of commands, one of each way to say it."""

@@ -1,16 +1,17 @@
 """The exact bytes of every message in both directions: a change on the wire fails here and has to be meant."""
 
+from base64 import urlsafe_b64decode
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from gateway.core.reasons import REASONS
-from gateway.wire.answer import Answer, finish
+from gateway.wire.answer import Answer, finish, order, sign_order
 from gateway.wire.codec import decode, encode
-from gateway.wire.messages import DecisionMessage
+from gateway.wire.messages import CommandMessage, DecisionMessage
 from gateway.wire.tokens import Signer
-from tests.wire.messages import AT, GOLDEN_FROM_CHIPS, GOLDEN_FROM_GATEWAY
+from tests.wire.messages import AT, GOLDEN_COMMANDS, GOLDEN_FROM_CHIPS, GOLDEN_FROM_GATEWAY, GOLDEN_GRANT
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -18,6 +19,11 @@ GOLDEN = Path(__file__).with_name("golden")
 def golden(name: str) -> bytes:
     """The bytes on file, without the line feed at their end."""
     return (GOLDEN / f"{name}.json").read_bytes().removesuffix(b"\n")
+
+
+def claims(token: str) -> bytes:
+    """What a token says, as it was signed."""
+    return urlsafe_b64decode(token.split(".")[1] + "==")
 
 
 @pytest.mark.parametrize("name", GOLDEN_FROM_CHIPS)
@@ -36,6 +42,20 @@ def test_what_the_gateway_sends_stays_as_it_is(name: str) -> None:
     assert encode(GOLDEN_FROM_GATEWAY[name]) == golden(name)
 
 
+def test_what_a_grant_says_stays_as_it_is(signer: Signer) -> None:
+    answer = finish(Answer(AT, "0f2a9c4e7b1d4a60", grant=GOLDEN_GRANT), signer)
+    grant = msgspec.json.decode(answer, type=DecisionMessage).grant
+    assert grant is not None
+    assert claims(grant) == golden("claims_grant")
+
+
+@pytest.mark.parametrize("name", GOLDEN_COMMANDS)
+def test_what_a_command_says_stays_as_it_is(name: str, signer: Signer) -> None:
+    message = msgspec.json.decode(sign_order(order(GOLDEN_COMMANDS[name]), signer), type=CommandMessage)
+    assert message.command_id == GOLDEN_COMMANDS[name].jti
+    assert claims(message.command) == golden(name)
+
+
 def test_a_refusal_stays_as_it_is_texts_included(signer: Signer) -> None:
     answer = Answer(AT, "0f2a9c4e7b1d4a60", ("certificate_expired", "operator_in_session"))
     assert finish(answer, signer) == golden("decision_deny")
@@ -48,7 +68,7 @@ def test_every_reason_s_texts_stay_as_they_are_on_the_wire(signer: Signer) -> No
 
 
 def test_no_file_lies_here_unread() -> None:
-    read = {*GOLDEN_FROM_CHIPS, *GOLDEN_FROM_GATEWAY, "decision_deny"}
+    read = {*GOLDEN_FROM_CHIPS, *GOLDEN_FROM_GATEWAY, *GOLDEN_COMMANDS, "decision_deny", "claims_grant"}
     assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.json" for name in read} | {
         "decision_deny_each_reason.jsonl"
     }

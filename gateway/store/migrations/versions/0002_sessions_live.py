@@ -19,6 +19,7 @@ NEW = (
     ("leased_at", sa.BigInteger(), sa.text("0")),
     ("lease_until", sa.BigInteger(), sa.text("0")),
     ("n", sa.Integer(), sa.text("0")),
+    ("rev", sa.Integer(), sa.text("0")),
 )
 """Columns of sessions with what they hold for sessions of before: of those nobody knows whether the chip has a clock."""
 OLD_KINDS = "('decision', 'event', 'session_end', 'rejected', 'gateway')"
