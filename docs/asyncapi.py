@@ -52,8 +52,8 @@ _ASKED = {
         "type": "string",
         "pattern": f"^{topics.ROOT}/{readable(model.MACHINE_ID).strip('^$')}(/[^/+#]+)+$",
         "maxLength": replies.LONGEST_TOPIC,
-        "description": "MQTT 5: where the answer goes instead, if it lies under the machine's own topics "
-        "and is none of the other ones here.",
+        "description": "MQTT 5: where the answer goes instead, if it lies under the machine's own topics and is none "
+        f"of the other ones here. Brokers that check rights let a chip hear `{topics.replies(_MACHINE)}`.",
     },
     "correlationData": {
         "type": "string",

@@ -57,9 +57,8 @@ class OfflineRight:
         held, whole = self._held, command.base_version is UNSET
         if not whole and command.base_version != self.version:
             raise self._refused("other_list", command)
-        before = {} if whole or held is None else held.until
-        until = {entry: until for entry, until in before.items() if entry not in (command.gone or ())}
-        until |= dict(command.entries or ())
+        kept = {} if whole or held is None else {k: v for k, v in held.until.items() if k not in (command.gone or ())}
+        until = kept | dict(command.entries or ())
         new = HeldList(command.list_version or 0, until, command.offline_for_s or 0, command.lease_s or 0)
         if held is not None and new.version <= held.version and not (whole and new == held):
             raise self._refused("replayed", command)

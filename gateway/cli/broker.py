@@ -13,6 +13,7 @@ from gateway.errors import WeldGateError
 from gateway.mqtt import mosquitto
 from gateway.mqtt.passwords import hashed, new_password, password_file, read_passwords
 from gateway.pki import folder as pki
+from gateway.pki import orders
 from gateway.registry.machines import machines_in_files
 from gateway.wire import acl
 
@@ -51,6 +52,7 @@ def config(
             memory_mib=memory_mib,
         )
         _check_names(plan)
+        _check_address(address)
         _write(target, _files(plan, [folder, *(trust or [])], server))
         if plan.password_port and not (target / mosquitto.PASSWORDS).exists():
             _write(target, {mosquitto.PASSWORDS: b""})
@@ -147,6 +149,12 @@ def _check_names(plan: mosquitto.Plan) -> None:
     _check_identities(
         [], [acl.gateway_name(name) for name in plan.gateways] + [acl.reader_name(n) for n in plan.readers]
     )
+
+
+def _check_address(address: str) -> None:
+    """It becomes a part of a line of the configuration."""
+    if address and not orders.is_host(address):
+        raise WeldGateError(f"--address {address!r}: no name or address of a host; give for example 192.0.2.7")
 
 
 def _check_identities(machines: list[str], names: list[str]) -> None:

@@ -119,6 +119,7 @@ _TABLE = (
         "This machine has been taken out of service.",
         "Ask the firm's safety officer or the regulator to release it once it is safe.",
         ("enterprise", "regulator"),
+        fixed=True,
     ),
     Reason(
         "machine_offline",

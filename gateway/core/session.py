@@ -92,21 +92,27 @@ END_REASONS: dict[EndReason, str] = {
 _STEPS: dict[EventKind, Step] = {
     "unlocked": "unlocked",
     "locked": "locked",
-    "grant_rejected": "grant_rejected",
     "boot": "boot",
 }
 CHIP_GIVES_UP_S = 30
 """A chip without a wall clock cannot tell the start-by: it takes a grant until it gives up its request."""
+GIVEN_UP_S = CHIP_GIVES_UP_S + 5
+"""So long after the grant every chip has given up the request before it, by a slow clock too."""
 
 
 def step_of(event: Event, state: State, granted_s_ago: float) -> Step | None:
     """The step that a chip's event makes; None for events that say nothing about a session.
 
-    A chip that refuses the lock of a session does not run it. While its grant may still be on the way that is no end.
+    A refused grant may be refused for a clock that is put right a moment later, or be a spoilt copy: it is the end once
+    the challenge has moved on, or the chip must have given its request up. A chip that refuses the lock of a session
+    does not run it; while its grant may still be on the way that is no end either.
     """
-    if event.kind == "grant_rejected" and state == "draining":
-        return "not_running" if event.reason == "other_session" and granted_s_ago > 2 * CHIP_GIVES_UP_S else None
-    return _STEPS.get(event.kind)
+    too_late = granted_s_ago > GIVEN_UP_S
+    if event.kind != "grant_rejected":
+        return _STEPS.get(event.kind)
+    if state == "draining":
+        return "not_running" if too_late and event.reason == "other_session" else None
+    return "grant_rejected" if too_late or event.reason == "other_challenge" else None
 
 
 def end_reason(step: Step, chip_says: str | None, draining: DrainReason | None) -> EndReason:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from gateway.core.decide import standing
 from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, Renewal, lasts_until, renewal, renewal_due
 from gateway.core.model import Asked, Millis
-from gateway.core.session import DrainReason, Step, time_up_reason
+from gateway.core.session import GIVEN_UP_S, DrainReason, EndReason, Step, time_up_reason
 from gateway.gate.alerts import alert
 from gateway.gate.entry import CommandBody, DecisionBody, Entry, SessionEndBody
 from gateway.gate.sessions import Session
@@ -180,6 +180,8 @@ def on_time(state: GateState, now: Millis) -> list[Entry]:
             entries.append(end_over(state, session, now))
         elif session.drained_at is not None:
             entries += _press(state, session, session.drained_at, now)
+        elif live.grant_refused and session.unlocked_at is None and now - session.granted_at > GIVEN_UP_S * 1000:
+            entries.append(_end(state, session, "grant_rejected", "grant_rejected", now))
         elif live.stands_until is not None and live.stands_until <= now:
             state.agenda.review((session,))
     return entries
@@ -203,9 +205,12 @@ def _unanswered(state: GateState, session: Session, now: Millis) -> bool:
 
 def end_over(state: GateState, session: Session, now: Millis) -> Entry:
     """End a session whose longest relay time has passed without word from its chip."""
-    step: Step = "time_up"
     silent_s = (now - session.last_heard()) / 1000
     reason = time_up_reason(session.state, silent_s, session.lease_s, session.drain_reason)
+    return _end(state, session, "time_up", reason, now)
+
+
+def _end(state: GateState, session: Session, step: Step, reason: EndReason, now: Millis) -> Entry:
     state.sessions.step(session, step, now, reason)
     body = SessionEndBody(reason, session.session_id)
     return Entry(

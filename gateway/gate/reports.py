@@ -56,6 +56,7 @@ def _end_by(state: GateState, machine_id: str, event: Event, observed: list[Obse
         state.agenda.lock(session, "tamper")
     step = step_of(event, session.state, (now - session.granted_at) / 1000)
     if step is None:
+        session.live.grant_refused |= event.kind == "grant_rejected"
         return None
     reason = end_reason(step, event.reason, session.drain_reason)
     if not state.sessions.step(session, step, now, reason):

@@ -11,7 +11,7 @@ from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, tim
 from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS
 from gateway.store.prepared import Row
 
-ENDS_TOLD: tuple[Step, ...] = ("locked", "boot", "not_running", "grant_rejected")
+ENDS_TOLD: tuple[Step, ...] = ("locked", "boot", "not_running")
 REMEMBERED_ENDS = 4096
 
 
@@ -28,6 +28,7 @@ class Live(Struct):
     idle_since: Millis | None = None
     stands_until: Millis | None = None
     asked_with: str | None = None
+    grant_refused: bool = False
     lock_sent_at: Millis = 0
     overdue: bool = False
 

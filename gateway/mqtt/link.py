@@ -186,8 +186,7 @@ class Link:
 
     def publish(self, messages: Iterable[Outbound]) -> None:
         """Publish at QoS 1, now or after the next reconnect."""
-        for message in messages:
-            self._wire.publish_once(message)
+        self._wire.publish_all(messages)
         if self._wire.unacknowledged >= WINDOW:
             self._window_open.clear()
             self._read_or_not()

@@ -16,7 +16,7 @@ INFLIGHT_MESSAGES = 1_000
 MESSAGE_BYTES = 8_192
 """The protocol's payloads have at most 4 KiB; the rest is room for a topic and MQTT 5 properties."""
 KEEPALIVE_S = 600
-"""A client that wants to be silent for longer is turned away: its end would be noticed too late."""
+"""An MQTT 5 client that wants to be silent for longer is told this value; Mosquitto holds no older one to it."""
 EXPIRATION = "30d"
 """A session that nobody has used for so long is forgotten, with what waits in it."""
 AUTOSAVE_S = 60

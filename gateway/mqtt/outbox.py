@@ -1,7 +1,7 @@
 """What was published and not acknowledged yet: in order, and never more under way than the broker takes. No I/O."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -48,15 +48,17 @@ class Outbox:
         return not self._waiting and len(self._under_way) < self.at_most
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether something waits that is not under way."""
-        return bool(self._waiting)
+    def is_due(self) -> bool:
+        """Whether something waits that may be sent now."""
+        return bool(self._waiting) and len(self._under_way) < self.at_most
 
-    def add(self, message: Outbound, now_ns: int) -> None:
-        """Behind all others."""
-        if len(self) >= MOST_PACKET_IDS:
-            raise OverflowError("every packet id awaits its acknowledgement; whoever publishes has to wait for room")
-        self._waiting.append(Kept(message, now_ns + (message.expires_s or 0) * _NS))
+    def add(self, messages: Iterable[Outbound], now_ns: int) -> None:
+        """Behind all others. Raises OverflowError; what was added until then stays."""
+        waiting, room = self._waiting, MOST_PACKET_IDS - len(self)
+        for number, message in enumerate(messages):
+            if number == room:
+                raise OverflowError("every packet id awaits its acknowledgement: whoever publishes waits for room")
+            waiting.append(Kept(message, now_ns + (message.expires_s or 0) * _NS))
 
     def take(self) -> Iterator[tuple[Kept, bool]]:
         """Those that are to be sent now, each with whether it was sent before; from here on they are under way."""

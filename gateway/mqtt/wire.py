@@ -8,7 +8,7 @@ the contract. MQTT 3.1.1 and 5.0 (OASIS, sections 2.2, 3.3, 3.4, 4.4 of both, 4.
 
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import paho.mqtt.client as paho
 from msgspec import Struct
@@ -108,9 +108,9 @@ class Wire(paho.Client):
         """Whether the broker takes one more message now."""
         return self._outbox.has_room
 
-    def publish_once(self, message: Outbound) -> None:
-        """Publish at QoS 1 as soon as the broker takes it; kept until acknowledged, sent again after a reconnect."""
-        self._outbox.add(message, monotonic_ns())
+    def publish_all(self, messages: Iterable[Outbound]) -> None:
+        """At QoS 1, as soon as the broker takes them; kept until acknowledged, sent again after a reconnect."""
+        self._outbox.add(messages, monotonic_ns())
         if self._sock is not None and self.is_connected():
             self._send_waiting()
 
@@ -136,14 +136,12 @@ class Wire(paho.Client):
         return _publish_packet(first, message.topic.encode(), kept.mid, properties, message.payload)
 
     def _settled(self, body: bytearray) -> None:
-        """A PUBACK, where it refuses with a reason: the message is done with either way, and the next may go out."""
+        """A PUBACK, which may refuse with a reason: the message is done with either way."""
         mid = int.from_bytes(body[:2], "big")
         if len(body) > 2 and body[2] >= _FAILURE:
             self._refused(mid, _reason_name(body[2]))
         else:
             self._outbox.settled(mid)
-        if self._outbox.is_waiting:
-            self._send_waiting()
 
     def _refused(self, mid: int, why: str) -> None:
         message = self._outbox.settled(mid)
@@ -193,6 +191,8 @@ class Wire(paho.Client):
             problem = self._handle_packets()
             if problem != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return self._loop_rc_handle(problem)
+            if self._outbox.is_due:
+                self._send_waiting()
             if len(data) < READ_BYTES and not self._decrypted_waiting():
                 break
         return MQTTErrorCode.MQTT_ERR_SUCCESS

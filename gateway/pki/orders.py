@@ -34,11 +34,15 @@ def for_server(hosts: tuple[str, ...]) -> Order:
 def check(order: Order) -> None:
     """INVARIANT: a name says whose it is, so nobody is issued a name of another kind. Raises PkiError."""
     if order.kind == "server":
-        wrong = [host for host in order.hosts if not (is_address(host) or _HOST.match(host))]
+        wrong = [host for host in order.hosts if not is_host(host)]
     else:
         wrong = [] if acl.role_of(order.name) == order.kind else [order.name]
     if wrong:
         raise PkiError(f"{order.kind} {wrong[0]!r}: not a name of this kind; {_FORMS[order.kind]}")
+
+
+def is_host(host: str) -> bool:
+    return is_address(host) or _HOST.match(host) is not None
 
 
 def is_address(host: str) -> bool:

@@ -36,11 +36,13 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
         *(Right("publish", topics.to_gateway(OWN, kind)) for kind in topics.CHIP_TOPICS),
         Right("subscribe", topics.decision(OWN)),
         Right("subscribe", topics.command(OWN)),
+        Right("subscribe", topics.replies(OWN)),
     ),
     "gateway": (
         *(Right("subscribe", chip_filter) for chip_filter in topics.CHIP_FILTERS),
         Right("publish", topics.decision("+")),
         Right("publish", topics.command("+")),
+        Right("publish", topics.replies("+")),
         Right("publish", f"{topics.ROOT}/feed/#"),
         Right("publish", topics.gateway_status(OWN)),
     ),

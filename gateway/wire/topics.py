@@ -46,6 +46,11 @@ def command(machine_id: str) -> str:
     return f"{ROOT}/{machine_id}/command"
 
 
+def replies(machine_id: str) -> str:
+    """A filter for the topics that an MQTT 5 chip may name as Response Topic where brokers check rights."""
+    return f"{ROOT}/{machine_id}/reply/#"
+
+
 def feed(division: str | None, kind: Literal["decision", "usage", "alert"]) -> str:
     return f"{ROOT}/feed/{division or UNKNOWN_DIVISION}/{kind}"
 

@@ -20,9 +20,9 @@ from simulator.conformance.packet_log import PacketLog
 from simulator.conformance.runner import play
 
 app = typer.Typer(help="Check a chip or a gateway against every requirement of the protocol.", no_args_is_help=True)
-CAPABILITIES = ("clock", "offline", "relay-sense", "end-of-work", "display")
+CAPABILITIES = ("clock", "offline", "config", "relay-sense", "end-of-work", "display")
 MANUAL_LEASE_S = 30.0
-MANUAL_PROMPT_S = 20.0
+MANUAL_PROMPT_S = 15.0
 """A person needs time to read and to measure."""
 
 
@@ -82,6 +82,7 @@ def chip(
     )
     if manual == bool(driver):
         raise _stop("needs one of --driver COMMAND and --manual")
+    _can_tell_apart(options)
     cases = _chosen(CHIP.chosen(tuple(only or ())), only)
     tls = _tls(tls_cert, tls_key)
     console = Console()
@@ -143,6 +144,14 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise _stop(f"--listen {text}: write HOST:PORT, for example 0.0.0.0:1883")
     return host.strip("[]"), int(port)
+
+
+def _can_tell_apart(options: Options) -> None:
+    """A lock that is late must not be taken for another one that is in time."""
+    prompt_s = options.prompt_s * options.scale
+    for option, seconds in (("--drain-s", options.drain_s), ("--idle-lock-s", options.idle_lock_s)):
+        if seconds <= prompt_s:
+            raise _stop(f"{option} {seconds}: has to be longer than the {prompt_s:g} s that a reaction may take")
 
 
 def _keys(folder: Path) -> Keys:

@@ -18,10 +18,10 @@ SCALE = 20.0
 """A lease of 10 s lasts half a second; giving up takes a second and a half."""
 OPTIONS = Options(
     machine_id="HJ-CONFORM-1",
-    idle_lock_s=30,
-    drain_s=12,
+    idle_lock_s=40,
+    drain_s=30,
     scale=SCALE,
-    prompt_s=1.5,
+    prompt_s=1.0,
     quiet_s=0.2,
     lease_real_s=0.5,
     ready_s=4.0,

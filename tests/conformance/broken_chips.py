@@ -1,10 +1,12 @@
 """The reference chip with one thing wrong: a variant for each case of the chip kit, which has to notice it."""
 
+import asyncio
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
@@ -17,6 +19,7 @@ from simulator.chip import GIVE_UP_MS, NOTHING, Chip, Why
 from simulator.conformance.driver import Answer
 from simulator.conformance.reference import Reference, Setup
 from simulator.link import Link
+from simulator.offline import OfflineRight, Right
 from simulator.outbox import Outbox
 from simulator.signals import (
     Action,
@@ -45,7 +48,8 @@ def breaks(case_id: str, *also: str) -> Callable[[C], C]:
 
     def add(kind: C) -> C:
         assert case_id not in BROKEN, f"{case_id} has two broken variants"
-        BROKEN[case_id] = kind if issubclass(kind, Reference) else lambda setup: Reference(setup, kind)
+        made: Any = kind
+        BROKEN[case_id] = made if issubclass(made, Reference) else lambda setup: Reference(setup, made)
         ALSO[case_id] = also
         return kind
 
@@ -83,8 +87,8 @@ class NoWill(Bent):
 class SubscribesAtQos0(Bent):
     class link_class(Link):  # noqa: N801
         def _on_connect(self, client: Client, *parts: Any) -> None:
-            really = client.subscribe
-            client.subscribe = lambda names: really([(name, 0) for name, _ in names])  # type: ignore[method-assign]
+            really: Any = client.subscribe
+            client.subscribe = lambda names, *_: really([(name, 0) for name, _ in names])  # type: ignore[method-assign]
             super()._on_connect(client, *parts)
 
 
@@ -168,7 +172,7 @@ class HangsUpOnJunk(Reference):
     def feed(self, event: Event) -> None:
         super().feed(event)
         if isinstance(event, MessageArrived) and event.payload == b"null" and self._link is not None:
-            self._link.cut()
+            asyncio.get_running_loop().call_soon(self._link.cut)
 
 
 @breaks("CHIP-0.14")
@@ -681,6 +685,98 @@ class NumbersTwice(Chip):
         if self.in_a_row == 3:
             self._seq -= 1
         super()._report(kind, *rest)
+
+
+# --- CHIP-7: the list ---------------------------------------------------------------------------------------------
+
+
+@breaks("CHIP-7.1")
+class TellsNoEntry(Chip):
+    def _report(self, kind: Any, reason: Any = None, session_id: Any = None, detail: Any = None) -> None:
+        super()._report(kind, reason, session_id, None if kind == "offline_unlock" else detail)
+
+
+class OwnList(Chip):
+    """Its list is not the reference's."""
+
+    right: type[OfflineRight] = OfflineRight
+
+    def __init__(self, config: Any, *parts: Any) -> None:
+        super().__init__(config, *parts)
+        self._offline = self.right(config.machine_id)
+
+
+@breaks("CHIP-7.2")
+class EverybodyIsListed(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def of(self, credential: str, now: Moment) -> Right | None:
+            found = super().of(credential, now)
+            return found or (Right("", 1, 10) if credential == "OFFLINE-3" and self._held else None)
+
+
+@breaks("CHIP-7.3")
+class ListWhileConnected(Chip):
+    def _right(self, event: Scanned) -> Right | None:
+        return self._offline.of(event.credential, self._now)
+
+
+@breaks("CHIP-7.4")
+class EntriesNeverEnd(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def take(self, command: Command) -> None:
+            entries = tuple((digest, 2**40) for digest, _ in command.entries or ())
+            super().take(replace(command, entries=entries))
+
+
+@breaks("CHIP-7.5", "CHIP-7.6")
+class ListNeverEnds(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def take(self, command: Command) -> None:
+            super().take(replace(command, offline_for_s=10**6))
+
+
+@breaks("CHIP-7.6")
+class BelievesItsWallClock(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def clock_jumped(self) -> None:
+            if self._contact is not None:
+                self._contact = replace(self._contact, skew_ms=-(2**50))
+
+
+@breaks("CHIP-7.7")
+class RemovesNobody(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def take(self, command: Command) -> None:
+            super().take(replace(command, gone=()))
+
+
+@breaks("CHIP-7.8")
+class AnyBaseWillDo(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def take(self, command: Command) -> None:
+            based = command.base_version is not UNSET
+            super().take(replace(command, base_version=self.version or 0) if based else command)
+
+
+gullible("CHIP-7.9", lambda chip, claims, _: _own(chip) if claims.get("cmd") == "offline_list" else None)
+
+
+def _own(chip: Gullible) -> Claims:
+    return {"aud": chip.setup.config.machine_id}
+
+
+@breaks("CHIP-7.10")
+class LongLeasesOffline(OwnList):
+    class right(OfflineRight):  # noqa: N801
+        def of(self, credential: str, now: Moment) -> Right | None:
+            found = super().of(credential, now)
+            return replace(found, lease_s=10 * found.lease_s) if found else None
+
+
+@breaks("CHIP-7.11")
+class CannotBeConfigured(Chip):
+    def _configure(self, *_: Any) -> None:
+        """Nothing."""
 
 
 # --- where others fail --------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_every_code_takes_every_mode(code: str, mode: str) -> None:
     assert held.modes[code] == mode
 
 
-def test_codes_that_always_refuse_are_those_that_would_unlock_late_or_on_nothing() -> None:
+def test_codes_that_always_refuse_are_those_that_would_unlock_late_on_nothing_or_what_somebody_locked() -> None:
     assert {
         "request_malformed",
         "request_stale",
@@ -148,6 +148,7 @@ def test_codes_that_always_refuse_are_those_that_would_unlock_late_or_on_nothing
         "overloaded",
         "internal_error",
         "credential_replayed",
+        "machine_out_of_service",
     } == FIXED_CODES
 
 

@@ -1,7 +1,7 @@
 """A gate in memory with a clock of its own: the all-good county, asked as the pipeline asks it."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from tests.core.matrix import ALL_GOOD, certificate, employment, enterprise, mac
 
 NOW = millis(ALL_GOOD.now)
 TODAY: date = ALL_GOOD.now.date()
+YESTERDAY, TOMORROW = TODAY - timedelta(days=1), TODAY + timedelta(days=1)
 WELDERS = ("P000123", "P000456", "P000789")
 MACHINES = ("HJ-0001", "HJ-0002", "HJ-0003")
 CODE_KEY, CODE_KEY_BEFORE = b"1" * 32, b"0" * 32

@@ -43,13 +43,13 @@ def test_an_allow_opens_one_session_for_the_longest_time_that_its_grant_holds(ga
     session = gate.session()
     assert session is gate.sessions.of_operator("P000123")
     assert (session.state, session.granted_at) == ("granted", NOW)
-    assert (session.lease_s, session.leased_at, session.lease_until) == (900, NOW, NOW + 930_000)
-    assert session.open_until == NOW + 930_000 + 120_000 + 20_400
+    assert (session.lease_s, session.leased_at, session.lease_until) == (900, NOW, NOW + 948_000)
+    assert session.open_until == NOW + 948_000 + 122_400
     assert (session.n, session.has_clock, session.offline, session.drained_at) == (0, True, False, None)
     assert len(gate.sessions) == 1
 
 
-@pytest.mark.parametrize(("at", "lease_until"), [(NOW, NOW + 905_000), (None, NOW + 930_000)])
+@pytest.mark.parametrize(("at", "lease_until"), [(NOW, NOW + 923_000), (None, NOW + 948_000)])
 def test_a_chip_without_a_clock_may_begin_until_it_gives_up_its_request(at: int | None, lease_until: int) -> None:
     session = make_gate(Policy(lease=Lease(start_by_s=5))).opened(at=at)
     assert (session.has_clock, session.lease_until) == (at is not None, lease_until)

@@ -1,18 +1,15 @@
 """Renewals: on live usage, a third of the lease through, never beyond what the session rests on."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from gateway.core.lease import over_at
-from gateway.core.model import Certificate, Employment
 from gateway.core.policy import Hours, Lease, Policy
-from gateway.core.reasons import REASONS
 from gateway.gate.entry import Entry
 from gateway.gate.sessions import Session
 from gateway.observe.events import Renewed
@@ -44,8 +41,8 @@ def test_usage_after_a_third_of_the_lease_renews_it(gate: Gate) -> None:
     assert (command.aud, command.sid, command.n, command.lease_s) == ("HJ-0001", session.session_id, 1, 900)
     assert (command.iat, command.exp, command.cha) == (now_s, now_s + 30, UNSET)
     assert (session.lease_s, session.leased_at, session.n) == (900, gate.clock.now, 1)
-    assert session.lease_until == gate.clock.now + 990_000
-    assert session.open_until == over_at(session.lease_until, 900, 120)
+    assert session.lease_until == gate.clock.now + 90_000 + 918_000
+    assert session.open_until == over_at(session.lease_until, 120)
     assert Renewed(session.session_id, "HJ-0001", 900) in entry.observed
     assert entry.draft is None  # a renewal says nothing that the session's row does not
 
@@ -97,8 +94,8 @@ def test_usage_of_another_session_or_machine_renews_nothing(gate: Gate) -> None:
     session = gate.running()
     gate.running("P000456", "HJ-0002")
     gate.clock.pass_s(300)
-    for entry in (gate.usage("session-of-before"), gate.usage(session.session_id, "HJ-0002")):
-        assert [command.cmd for command in commands([entry])] == ["lock"]
+    entries = [gate.usage("session-of-before"), gate.usage(session.session_id, "HJ-0002")]
+    assert commands(entries) == []
     assert session.n == 0
 
 
@@ -115,19 +112,20 @@ def test_a_shorter_lease_of_the_policy_holds_from_the_next_renewal_on(gate: Gate
     gate.adopt(Policy(lease=Lease(lease_s=60)))
     gate.clock.pass_s(300)
     assert renewal_of(gate.usage()) is None  # it would end sooner than the lease so far
-    gate.clock.pass_s(550)
+    gate.clock.pass_s(570)
     command = renewal_of(gate.usage())
     assert command is not None
-    assert (command.lease_s, session.lease_until) == (60, NOW + 930_000 + 60_000)
+    assert (command.lease_s, session.lease_until) == (60, NOW + 948_000 + 61_200)
 
 
 # --- never beyond what it rests on --------------------------------------------------------------------------------
 
-EARLY, LATE = TODAY, TODAY + timedelta(days=400)
+DRIFT_MS = 18_000
+"""What a slow clock makes of a lease; what a lease rests on is counted by the chip's own."""
 ENDING: dict[str, dict[str, Any]] = {
-    "certificate": {"certificates": (certificate(valid_until=EARLY),)},
-    "review": {"certificates": (certificate(review_due=EARLY),)},
-    "employment": {"employments": (employment(until=EARLY),)},
+    "certificate": {"certificates": (certificate(valid_until=TODAY),)},
+    "review": {"certificates": (certificate(review_due=TODAY),)},
+    "employment": {"employments": (employment(until=TODAY),)},
     "hours": {"policy": Policy(rules={"outside_permitted_hours": "enforce"}, hours=Hours("08:00", "24:00"))},
 }
 
@@ -140,7 +138,7 @@ def test_no_lease_outlives_its_ground(what: str, clock: bool) -> None:
     session = gate.running(at=gate.clock.now if clock else None)
     sent = []
     while gate.clock.now < MIDNIGHT:
-        assert session.lease_until <= MIDNIGHT
+        assert session.lease_until - DRIFT_MS <= MIDNIGHT
         gate.clock.pass_s(10)
         sent += commands([gate.usage(at=gate.clock.now if clock else None, current_a=100)])
     assert {command.cmd for command in sent} == {"renew"}
@@ -157,17 +155,11 @@ def test_an_override_bounds_the_lease_of_what_it_let_pass() -> None:
     gate.control("override_approved", level="supervisor", **override)
     session = gate.running()
     while gate.clock.now < until:
-        assert session.lease_until <= until
+        assert session.lease_until - DRIFT_MS <= until
         gate.clock.pass_s(10)
         gate.usage(current_a=100)
     assert session.n > 0
     assert [(command.cmd, command.reason) for command in commands(gate.tick())] == [("lock", "revoked")]
-
-
-def test_the_codes_by_which_these_refuse_are_known() -> None:
-    assert {"certificate_expired", "certificate_review_overdue", "employment_ended", "outside_permitted_hours"} <= set(
-        REASONS
-    )
 
 
 # --- trouble of the gateway's own ---------------------------------------------------------------------------------
@@ -211,7 +203,7 @@ def test_a_chip_without_a_clock_is_addressed_by_its_present_challenge(gate: Gate
     command = renewal_of(gate.usage(at=None))
     assert command is not None
     assert (command.cha, command.sid) == ("c-2", session.session_id)
-    assert session.lease_until == NOW + 930_000 + 900_000  # it may take it at the last moment
+    assert session.lease_until == NOW + 948_000 + 918_000  # it may take it at the last moment
 
 
 def test_a_fresh_challenge_shows_that_the_renewal_was_taken_by_now(gate: Gate) -> None:
@@ -220,11 +212,11 @@ def test_a_fresh_challenge_shows_that_the_renewal_was_taken_by_now(gate: Gate) -
     gate.usage(at=None)
     gate.clock.pass_s(2)
     gate.status(at=None, challenge="c-2", session_id=session.session_id)
-    assert session.lease_until == gate.clock.now + 900_000
-    assert session.open_until == over_at(session.lease_until, 900, 120)
+    assert session.lease_until == gate.clock.now + 918_000
+    assert session.open_until == over_at(session.lease_until, 120)
     gate.clock.pass_s(600)
     gate.status(at=None, challenge="c-3", session_id=session.session_id)  # for some other reason
-    assert session.lease_until == NOW + 302_000 + 900_000
+    assert session.lease_until == NOW + 302_000 + 918_000
 
 
 @pytest.mark.parametrize("challenge", ["c-1", "c-0", None], ids=["the same", "one of before", "none"])
@@ -254,7 +246,7 @@ def test_a_clock_that_is_lost_on_the_way_is_not_counted_on_any_more(gate: Gate) 
     assert not session.has_clock
     gate.clock.pass_s(300)
     gate.usage(at=None)
-    assert session.lease_until == NOW + 930_000 + 900_000
+    assert session.lease_until == NOW + 948_000 + 918_000
 
 
 class RenewedWithoutClock(RuleBasedStateMachine):
@@ -334,13 +326,6 @@ class RenewedWithoutClock(RuleBasedStateMachine):
 
 TestRenewedWithoutClock = RenewedWithoutClock.TestCase
 TestRenewedWithoutClock.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
-
-
-class Shortened(Struct):
-    """A registry entry and the shorter one that takes its place."""
-
-    was: Certificate | Employment
-    now: Certificate | Employment
 
 
 def test_a_certificate_that_is_shortened_to_today_bounds_the_next_lease(gate: Gate) -> None:

@@ -257,7 +257,7 @@ def test_a_change_holds_every_column_that_changes_behind_the_session_s_id() -> N
     one = session(1, "HJ-0001", "P000123")
     change = dict(zip(CHANGED_COLUMNS, one.change(), strict=True))
     row = dict(zip(SESSION_COLUMNS, one.row(), strict=True))
-    assert change.pop("session") == "session-1"
+    assert (change.pop("session"), change.pop("seen"), change["rev"]) == ("session-1", 0, 1)
     assert change == {name: value for name, value in row.items() if name in change}
     never = {"session_id", "machine_id", "operator_id", "request_id", "division", "granted_at", "offline"}
     assert set(row) - set(change) == never

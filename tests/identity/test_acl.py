@@ -98,6 +98,7 @@ def test_every_topic_of_the_protocol_that_a_chip_uses_is_in_the_table() -> None:
         *(("publish", topics.to_gateway("HJ-0001", kind)) for kind in topics.CHIP_TOPICS),
         ("subscribe", topics.decision("HJ-0001")),
         ("subscribe", topics.command("HJ-0001")),
+        ("subscribe", topics.replies("HJ-0001")),
     }
 
 

@@ -68,6 +68,7 @@ def test_writing_again_keeps_the_passwords(files: Files, tmp_path: Path) -> None
         (("--reader", "UPPER"), "reader-UPPER"),
         (("--server", "nobody.example"), "nobody.example"),
         (("--installed-in", "/etc/a\nb"), "control character"),
+        (("--address", "127.0.0.1\nallow_anonymous true"), "--address"),
     ],
 )
 def test_what_cannot_be_configured_is_said(files: Files, tmp_path: Path, given: tuple[str, ...], says: str) -> None:

@@ -80,8 +80,13 @@ def test_the_gateway_hears_what_a_machine_says(hall: Hall, kind: topics.ChipTopi
     hall.gateway.hears(topics.to_gateway(A, kind), payload)
 
 
-@pytest.mark.parametrize("topic", [topics.decision(A), topics.command(A)])
-def test_a_machine_hears_its_own_decisions_and_commands(hall: Hall, topic: str) -> None:
+REPLY = topics.replies(A).replace("#", "7")
+OWN = {topics.decision(A), topics.command(A), REPLY}
+"""All that a machine hears in these tests."""
+
+
+@pytest.mark.parametrize("topic", sorted(OWN))
+def test_a_machine_hears_its_own_decisions_commands_and_replies(hall: Hall, topic: str) -> None:
     payload = fresh("grant")
     hall.gateway.publish(topic, payload)
     hall.a.hears(topic, payload)
@@ -107,6 +112,8 @@ FOREIGN_TOPICS = [
     topics.command(A),
     topics.decision(B),
     topics.command(B),
+    REPLY,
+    topics.replies(B).replace("#", "7"),
     topics.feed("330521", "decision"),
     topics.feed("330521", "alert"),
     topics.gateway_status(INSTANCE),
@@ -149,6 +156,8 @@ def test_a_machine_cannot_take_back_what_another_one_has_retained(hall: Hall) ->
 LISTENING = [
     topics.decision(B),
     topics.command(B),
+    topics.replies(B),
+    topics.replies("+"),
     topics.decision("+"),
     topics.to_gateway(B, "request"),
     topics.to_gateway(A, "request"),
@@ -169,13 +178,12 @@ LISTENING = [
 def test_a_machine_hears_nothing_that_is_not_its_own(hall: Hall, topic_filter: str) -> None:
     granted = hall.a.subscribe(topic_filter)
     assert not (granted and hall.stand.refuses_subscriptions)
-    own = {topics.decision(A), topics.command(A)}
-    for topic in (topics.decision(B), topics.command(B), topics.feed("330521", "decision")):
+    for topic in (topics.decision(B), topics.command(B), topics.replies(B)[:-1] + "7", topics.feed(None, "decision")):
         hall.gateway.publish(topic, fresh("foreign"))
     hall.b.publish(topics.to_gateway(B, "request"), fresh("foreign"))
     hall.fence(hall.b, B)
     hall.fence(hall.gateway, GATEWAY)
-    assert {topic for topic, _ in hall.a.heard} <= own
+    assert {topic for topic, _ in hall.a.heard} <= OWN
 
 
 def test_a_machine_does_not_hear_what_others_have_retained(hall: Hall) -> None:
@@ -185,7 +193,7 @@ def test_a_machine_does_not_hear_what_others_have_retained(hall: Hall) -> None:
     for topic_filter in (topics.to_gateway(B, "status"), "#", topics.gateway_status("+")):
         hall.a.subscribe(topic_filter)
     hall.settle()
-    assert {topic for topic, _ in hall.a.heard} <= {topics.decision(A), topics.command(A)}
+    assert {topic for topic, _ in hall.a.heard} <= OWN
 
 
 @pytest.mark.parametrize("topic", [topics.to_gateway(B, "status"), topics.decision(B), topics.gateway_status(INSTANCE)])
@@ -225,7 +233,7 @@ def test_no_client_id_widens_the_rights(hall: Hall, client_id: str) -> None:
             wide.publish(topic, payload)
         hall.a = wide
         hall.fence(wide, A)
-        assert {topic for topic, _ in wide.heard} <= {topics.decision(A), topics.command(A)}
+        assert {topic for topic, _ in wide.heard} <= OWN
     assert hall.gateway.drops == hall.board.drops == 0
     assert hall.nobody_heard(payload)
 

@@ -30,8 +30,7 @@ def taken(box: Outbox) -> list[tuple[str, int, bool]]:
 
 def test_no_more_than_allowed_are_under_way_and_an_acknowledgement_lets_the_next_out() -> None:
     box = outbox(2)
-    for name in "abcd":
-        box.add(message(name), 0)
+    box.add(map(message, "abcd"), 0)
     assert taken(box) == [("a", 1, False), ("b", 2, False)]
     assert taken(box) == []
     assert not box.has_room
@@ -42,12 +41,11 @@ def test_no_more_than_allowed_are_under_way_and_an_acknowledgement_lets_the_next
 
 def test_after_a_reconnect_all_go_out_again_in_their_first_order_under_their_old_ids() -> None:
     box = outbox(3)
-    for name in "abcd":
-        box.add(message(name), 0)
+    box.add(map(message, "abcd"), 0)
     taken(box)
     box.settled(2)
     box.start_again(2)
-    box.add(message("e"), 0)
+    box.add([message("e")], 0)
     assert taken(box) == [("a", 1, True), ("c", 3, True)]
     box.settled(1)
     box.settled(3)
@@ -56,8 +54,7 @@ def test_after_a_reconnect_all_go_out_again_in_their_first_order_under_their_old
 
 def test_an_acknowledgement_of_what_only_waits_settles_nothing() -> None:
     box = outbox(1)
-    for name in "ab":
-        box.add(message(name), 0)
+    box.add(map(message, "ab"), 0)
     taken(box)
     box.start_again(1)
     assert box.settled(1) is None
@@ -67,17 +64,16 @@ def test_an_acknowledgement_of_what_only_waits_settles_nothing() -> None:
 def test_packet_ids_in_use_are_not_given_twice() -> None:
     given = cycle([1, 1, 2, 3])
     box = Outbox(given.__next__)
-    for name in "abc":
-        box.add(message(name), 0)
+    box.add(map(message, "abc"), 0)
     assert [mid for _, mid, _ in taken(box)] == [1, 2, 3]
 
 
 def test_it_is_bounded_by_the_packet_ids() -> None:
     box = outbox(1)
-    for _ in range(MOST_PACKET_IDS):
-        box.add(message("a"), 0)
+    box.add([message("a")] * (MOST_PACKET_IDS - 1), 0)
     with pytest.raises(OverflowError):
-        box.add(message("one more"), 0)
+        box.add([message("the last"), message("one more")], 0)
+    assert len(box) == MOST_PACKET_IDS
 
 
 @pytest.mark.parametrize(
@@ -114,9 +110,8 @@ class AnyCourse(RuleBasedStateMachine):
 
     @rule(number=integers(1, 5))
     def add(self, number: int) -> None:
-        for _ in range(number):
-            self.box.add(message(str(self.added)), 0)
-            self.added += 1
+        self.box.add([message(str(self.added + at)) for at in range(number)], 0)
+        self.added += number
 
     @rule()
     def send(self) -> None:

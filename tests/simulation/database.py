@@ -19,7 +19,8 @@ _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
 _USAGE_SEQ = journal.USAGE_COLUMNS.index("seq")
 _ENDED_AT = _SESSION["ended_at"]
 _MACHINE, _OPERATOR = _SESSION["machine_id"], _SESSION["operator_id"]
-_CHANGED = tuple(_SESSION[name] for name in journal.CHANGED_COLUMNS[1:])
+_REV = _SESSION["rev"]
+_CHANGED = tuple(_SESSION[name] for name in journal.CHANGED_COLUMNS[2:])
 
 
 class IntegrityError(Exception):
@@ -181,15 +182,16 @@ def _change_sessions(database: Database, batch: Batch) -> None:
     """Change, then open; on a refusal everything is as before."""
     at, of = dict(database.open_at), dict(database.open_of)
     changed: dict[str, list[Any]] = {}
-    for session_id, *values in batch.changed:
+    for session_id, seen, *values in batch.changed:
         row = list(changed.get(session_id) or database.sessions.get(session_id) or ())
-        if row:
-            for place, value in zip(_CHANGED, values, strict=True):
-                row[place] = value
-            changed[session_id] = row
-            if row[_ENDED_AT] is not None:
-                _free(at, row[_MACHINE], session_id)
-                _free(of, row[_OPERATOR], session_id)
+        if not row or (row[_REV] != seen and database.unique):
+            raise IntegrityError("a session was changed by somebody else")
+        for place, value in zip(_CHANGED, values, strict=True):
+            row[place] = value
+        changed[session_id] = row
+        if row[_ENDED_AT] is not None:
+            _free(at, row[_MACHINE], session_id)
+            _free(of, row[_OPERATOR], session_id)
     for opened in batch.opened:
         row = list(opened)
         if row[0] in database.sessions or row[0] in changed:

@@ -19,7 +19,7 @@ MIDNIGHT_MS = 1_781_452_800_000
 HOUR_MS = 3_600_000
 NOTICED_MS = 60_000
 """By then a chip has noticed that its connection is dead."""
-GATEWAYS = (1,)
+GATEWAYS = (1, 1, 2)
 """How many gateway processes share a database, at random."""
 
 

@@ -59,8 +59,8 @@ class Simulation:
         )
         self.network = Network(self.timeline, self.broker.lost)
         self.database = Database()
-        self._signer, verify = signing(config.real_tokens, lambda: self._random.randbytes(32))
-        self._real = RealDatabase(self._signer) if config.sqlite else None
+        self.signer, verify = signing(config.real_tokens, lambda: self._random.randbytes(32))
+        self._real = RealDatabase(self.signer) if config.sqlite else None
         self._code_key = self._random.randbytes(32)
         self.chips = self._make_chips(verify)
         self.invariants.chips = self.ground.chips = {host.machine_id: host for host in self.chips}
@@ -132,7 +132,7 @@ class Simulation:
     def _make_scribe(self) -> Carrier:
         if self._real is not None:
             return self._real.scribe(self.database)
-        return ScribeModel(self.database, self._signer)
+        return ScribeModel(self.database, self.signer)
 
     # --- the run ---
 

@@ -20,6 +20,7 @@ from simulator.signals import (
     CloseRelay,
     Connected,
     Delivered,
+    Disconnected,
     Event,
     MessageArrived,
     Moment,
@@ -192,9 +193,30 @@ class Bench:
         claims = {"list_version": version, "entries": entries, "offline_for_s": 3600, "lease_s": 900}
         return self.address("offline_list", **(claims | changes))
 
+    def lets_in(self, operator: str = "P1") -> bool:
+        """Scan; whether the relay closed for it."""
+        before = self.closed
+        self.give(Scanned(operator))
+        return self.closed > before
+
     def unlock(self, operator: str = "P1", **changes: Any) -> dict[str, Any]:
         """Scan and be let in; the grant's claims."""
         self.give(Scanned(operator))
         claims = self.claims(**changes)
         self.allow(claims)
         return claims
+
+
+def offline(people: dict[str, int] | None = None, *, after_s: float = 60, **claims: Any) -> Bench:
+    """A chip with a list that has had no connection for so long. ``claims`` are those of the list."""
+    bench = Bench()
+    bench.offer(7, {"P1": 7200} if people is None else people, **claims)
+    bench.give(Disconnected())
+    bench.wait(after_s)
+    return bench
+
+
+def told(bench: Bench) -> list[ChipEvent]:
+    """What the chip tells of unlocks, once it is back on the air."""
+    bench.give(Connected())
+    return [event for event in bench.events if event.kind in ("offline_unlock", "unlocked")]

@@ -41,8 +41,8 @@ ANYTHING = st.lists(
 WITHOUT_CONNECTION = st.lists(
     st.sampled_from(
         (
-            "list down", "list down wait_45", "scan", "scan", "end", "wait_3", "wait_12", "wait_45", "arc", "dark", "off",
-            "on", "creep_back", "jump_back", "jump_on", "up allow down",
+            "list down", "list down wait_45", "scan", "scan", "end", "wait_3", "wait_12", "wait_45", "arc", "dark",
+            "off", "on", "creep_back", "jump_back", "jump_on", "up allow down",
         )
     ),
     max_size=40,

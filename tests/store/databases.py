@@ -109,6 +109,7 @@ SESSION: dict[str, Any] = {
     "drain_reason": None,
     "lock_id": None,
     "lock_now": None,
+    "rev": 0,
 }
 
 
@@ -120,8 +121,8 @@ def session(session_id: str, machine_id: str = "HJ-0001", operator_id: str | Non
 
 
 def changed(session_id: str, **different: Any) -> Row:
-    """The change of a session to what is ``different`` from its beginning."""
-    values = SESSION | {"session": session_id} | different
+    """The first change of a session, to what is ``different`` from its beginning."""
+    values = SESSION | {"session": session_id, "seen": 0, "rev": 1} | different
     return tuple(values[name] for name in CHANGED_COLUMNS)
 
 

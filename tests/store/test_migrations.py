@@ -29,9 +29,8 @@ def _spelled(sql: str) -> str:
     parts = re.sub(r"\s+", " ", sql.replace('"', "")).replace("( ", "(").replace(" )", ")").split(", ")
     if not sql.startswith("CREATE TABLE"):
         return ", ".join(parts)
-    return ", ".join(
-        sorted(part.strip("() ") for part in parts)
-    )  # a table made anew lists its constraints in any order
+    # a table made anew lists its constraints in any order
+    return ", ".join(sorted(part.strip("() ") for part in parts))
 
 
 def downgrade(engine: Engine) -> None:

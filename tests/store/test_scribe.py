@@ -101,6 +101,18 @@ def test_a_value_that_no_column_takes_is_refused_not_called_unavailable(engine: 
     assert isinstance(scribe.carry_out(Commit(Batch(opened=[broken]))), Refused)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_a_number_that_no_column_holds_is_refused_and_does_not_end_the_scribe(
+    engine: Engine, signer: Signer, number: int
+) -> None:
+    """What a chip says may be any number; the database's end at 63 bits."""
+    scribe = ready(engine, signer)
+    result = scribe.carry_out(Commit(Batch(opened=[session("session-1", lease_until=number)])))
+    assert isinstance(result, Refused)
+    assert isinstance(scribe.carry_out(Recall([])), Recalled)
+    assert isinstance(scribe.carry_out(one()), Committed)
+
+
 # --- a database that is away, and comes back --------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """Every case of a chip, in the order in which they run."""
 
-from simulator.conformance.chip import evidence, ground, leases, others, power, requests
+from simulator.conformance.chip import evidence, ground, leases, offline, others, power, requests
 from simulator.conformance.chip.kit import CHIP
 
-__all__ = ["CHIP", "evidence", "ground", "leases", "others", "power", "requests"]
+__all__ = ["CHIP", "evidence", "ground", "leases", "offline", "others", "power", "requests"]

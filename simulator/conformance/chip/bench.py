@@ -74,6 +74,7 @@ class Bench:
         self._log = log
         self._ids = count(1)
         self._run = token_hex(3)
+        self._list_version = 0
         self._start = 0
         self._powered = False
         self._touched: set[Do] = set()
@@ -160,11 +161,11 @@ class Bench:
             raise Failed(wanted, f"none of it complete within {self.options.ready_s:.0f} s")
         return status
 
-    async def cut_for(self, real_s: float) -> None:
-        """The network breaks and stays away."""
+    async def cut_off(self) -> None:
+        """The network breaks and stays away; returns once a device has had time to notice."""
         self.broker.accepts = False
         self.broker.cut()
-        await asyncio.sleep(real_s)
+        await self.quiet()
 
     async def network_back(self) -> Status:
         """The network is there again; returns with the device's status."""
@@ -201,6 +202,11 @@ class Bench:
 
     def new_id(self, kind: str) -> str:
         return f"{kind}-{self._run}-{next(self._ids):04}"
+
+    def next_list_version(self) -> int:
+        """Higher than any that the device may hold of an earlier run."""
+        self._list_version = max(self._list_version + 2, self.now_s())
+        return self._list_version
 
     def now_s(self) -> int:
         """The right time, seconds since 1970."""

@@ -27,7 +27,7 @@ async def tampers(bench: Bench, times: int) -> None:
 async def events_follow(bench: Bench) -> None:
     await bench.do("tamper")
     before = await bench.event("tamper")
-    await bench.cut_for(0)
+    await bench.cut_off()
     await tampers(bench, 3)
     await bench.network_back()
 
@@ -86,7 +86,7 @@ async def unacknowledged_event(bench: Bench) -> None:
 )
 async def usage_follows(bench: Bench) -> None:
     unlocked = await bench.unlock(lease_s=max(bench.lease_s, 18))
-    await bench.cut_for(0)
+    await bench.cut_off()
     await bench.do("arc_on")
     await bench.pause(6)
     await bench.do("arc_off")
@@ -111,7 +111,7 @@ async def usage_follows(bench: Bench) -> None:
 )
 async def order_of_delivery(bench: Bench) -> None:
     unlocked = await bench.unlock()
-    await bench.cut_for(0)
+    await bench.cut_off()
     await bench.do("tamper")
     await bench.relay_becomes("open", device_s=unlocked.lease_s)
     mark = bench.mark()
@@ -139,7 +139,7 @@ def _tells(one: object) -> bool:
 async def never_silently(bench: Bench) -> None:
     await bench.do("tamper")
     first = await bench.event("tamper")
-    await bench.cut_for(0)
+    await bench.cut_off()
     await bench.do("tamper", times=MANY_EVENTS)
     mark = bench.mark()
     await bench.network_back()

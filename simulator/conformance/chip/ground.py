@@ -266,7 +266,7 @@ async def denied(bench: Bench) -> None:
 
 @case("CHIP-0.16", "Turned away by the broker it keeps trying until it is let in", "被代理拒绝连接后持续重试", GROUND)
 async def refused_connection(bench: Bench) -> None:
-    await bench.cut_for(bench.options.quiet_s)
+    await bench.cut_off()
     status = await bench.network_back()
     expect(status.online, "a status with online: true", status)
     bench.at_rest()

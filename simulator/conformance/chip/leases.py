@@ -217,8 +217,7 @@ async def lock_at_the_deadline(bench: Bench) -> None:
 )
 async def broken_connection(bench: Bench) -> None:
     unlocked = await bench.unlock()
-    bench.broker.accepts = False
-    bench.broker.cut()
+    await bench.cut_off()
     passed_s = (time.monotonic() - unlocked.at) * bench.options.scale
     await bench.relay_stays("closed", device_s=max(0.01, unlocked.lease_s * EARLY - passed_s))
 
@@ -232,8 +231,7 @@ async def broken_connection(bench: Bench) -> None:
 )
 async def lease_over_offline(bench: Bench) -> None:
     unlocked = await bench.unlock()
-    bench.broker.accepts = False
-    bench.broker.cut()
+    await bench.cut_off()
     await bench.relay_becomes("open", device_s=unlocked.lease_s)
     await bench.network_back()
     await bench.event("locked", session_id=unlocked.session_id)

@@ -60,7 +60,7 @@ async def reset_while_offline(bench: Bench) -> None:
 async def server_down(bench: Bench) -> None:
     await bench.scan()
     await bench.relay_stays("open")
-    await bench.cut_for(0)
+    await bench.cut_off()
     await bench.do("scan", badge=bench.options.badge)
     await bench.relay_stays("open")
 
@@ -138,7 +138,7 @@ async def comes_back(bench: Bench) -> None:
 async def evidence_survives(bench: Bench) -> None:
     await bench.do("tamper")
     before = await bench.event("tamper")
-    await bench.cut_for(0)
+    await bench.cut_off()
     await bench.do("tamper")
     await bench.power_off()
     mark = bench.mark()

@@ -1,0 +1,133 @@
+"""What is known of chips: their presence and challenge, the numbers of their events."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.model import Status
+from gateway.gate.chips import CHALLENGES_REMEMBERED, Chip, Chips
+from gateway.observe.events import EvidenceLost
+from tests.gate.gates import Gate, alerts, event_of, make_gate
+
+# --- presence and challenge -------------------------------------------------------------------------------------
+
+
+def test_a_machine_whose_chip_never_spoke_is_online_as_far_as_anybody_knows() -> None:
+    chip = Chips()["HJ-0001"]
+    assert (chip.online, chip.serial, chip.challenge, chip.clock) == (True, None, None, False)
+
+
+def test_a_challenge_is_news_once() -> None:
+    chip = Chip()
+    challenges = ["c-1", "c-1", "c-2", "c-1", "c-2", "c-3", "c-2"]
+    assert [chip.takes(Status(True, one)) for one in challenges] == [True, False, True, False, False, True, False]
+    assert chip.challenge == "c-3"
+
+
+def test_a_status_that_is_held_up_takes_back_no_challenge() -> None:
+    chip = Chip()
+    for number in range(CHALLENGES_REMEMBERED + 1):
+        chip.takes(Status(True, f"c-{number}"))
+    for number in range(CHALLENGES_REMEMBERED):
+        assert not chip.takes(Status(True, f"c-{number}"))
+    assert chip.challenge == f"c-{CHALLENGES_REMEMBERED}"
+
+
+def test_a_last_will_says_that_it_is_gone_and_leaves_all_else() -> None:
+    chip = Chip()
+    chip.takes(Status(True, "c-1", "CHIP-0001", at=1))
+    assert not chip.takes(Status(False))
+    assert (chip.online, chip.challenge, chip.serial, chip.clock) == (False, "c-1", "CHIP-0001", True)
+
+
+@pytest.mark.parametrize("at", [None, 1_781_488_800_000])
+def test_whether_it_has_a_clock_shows_in_its_status(at: int | None) -> None:
+    chip = Chip()
+    chip.takes(Status(True, "c-1", at=at))
+    assert chip.clock == (at is not None)
+
+
+# --- numbers of events ------------------------------------------------------------------------------------------
+
+
+def counted(*numbers: int | tuple[int, str]) -> list[tuple[int, int | None] | None]:
+    """What is missing before each; a pair is a boot."""
+    chips = Chips()
+    pairs = [(one, False) if isinstance(one, int) else (one[0], True) for one in numbers]
+    return [chips.count("HJ-0001", seq, boot=boot) for seq, boot in pairs]
+
+
+def test_numbers_that_follow_one_another_miss_nothing() -> None:
+    assert counted(7, 8, 9, (10, "boot")) == [None] * 4
+
+
+def test_a_gap_is_told_by_its_first_and_last_number() -> None:
+    assert counted(7, 9, 20) == [None, (8, 8), (10, 19)]
+
+
+def test_numbers_that_come_late_or_again_are_no_gap_and_take_nothing_back() -> None:
+    assert counted(7, 9, 8, 9, 1, 10) == [None, (8, 8), None, None, None, None]
+
+
+def test_numbers_that_begin_anew_at_a_boot_are_lost_evidence_of_unknown_extent() -> None:
+    assert counted(7, (1, "boot"), 2, 4) == [None, (8, None), None, (3, 3)]
+
+
+def test_each_chip_counts_for_itself() -> None:
+    chips = Chips()
+    chips.count("HJ-0001", 7, boot=False)
+    assert chips.count("HJ-0002", 9, boot=False) is None
+    assert chips.count("HJ-0001", 9, boot=False) == (8, 8)
+
+
+@given(st.lists(st.integers(0, 50), max_size=30, unique=True))
+def test_what_is_missing_is_told_once_and_is_all_that_never_came(numbers: list[int]) -> None:
+    """Of events that come in their order with losses."""
+    kept = sorted(numbers)
+    told = [gap for gap in counted(*kept) if gap is not None]
+    missing = {number for first, last in told for number in range(first, (last or 0) + 1)}
+    assert missing == (set(range(kept[0], kept[-1] + 1)) - set(kept) if kept else set())
+
+
+# --- on the way from the wire to record, alert and rows -----------------------------------------------------------
+
+
+def test_a_gap_is_on_record_in_a_row_and_an_alert(gate: Gate) -> None:
+    gate.event("boot", seq=7)
+    entry = gate.event("clock_reset", seq=10)
+    assert event_of(entry).lost == (8, 9)
+    assert entry.lost == ("HJ-0001", gate.clock.now, 8, 9)
+    assert entry.seq == ("HJ-0001", 10)
+    assert EvidenceLost("HJ-0001", 2) in entry.observed
+    assert alerts([entry]) == [("lost_evidence", "HJ-0001", None)]
+
+
+def test_numbers_that_began_anew_are_on_record_without_an_end(gate: Gate) -> None:
+    gate.event("boot", seq=7)
+    entry = gate.event("boot", seq=1)
+    assert event_of(entry).lost == (8, None)
+    assert entry.lost == ("HJ-0001", gate.clock.now, 8, None)
+    assert EvidenceLost("HJ-0001", None) in entry.observed
+
+
+def test_an_event_without_a_gap_says_nothing_of_one(gate: Gate) -> None:
+    gate.event("boot", seq=7)
+    entry = gate.event("clock_reset", seq=8)
+    assert (event_of(entry).lost, entry.lost, entry.feed) == (None, None, None)
+
+
+def test_an_alarm_with_a_gap_before_it_is_told_as_the_alarm(gate: Gate) -> None:
+    gate.event("boot", seq=7)
+    entry = gate.event("relay_stuck", seq=9)
+    assert alerts([entry]) == [("relay_stuck", "HJ-0001", None)]
+    assert entry.lost is not None
+
+
+def test_after_a_restart_counting_goes_on_where_the_database_stands(gate: Gate) -> None:
+    restarted = make_gate()
+    restarted.read_back(whole=True, seqs={"HJ-0001": 7})
+    assert event_of(restarted.event("clock_reset", seq=9)).lost == (8, 8)
+
+
+def test_a_chip_of_which_no_event_is_on_record_begins_with_any_number(gate: Gate) -> None:
+    assert event_of(gate.event("boot", seq=5000)).lost is None

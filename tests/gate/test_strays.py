@@ -1,0 +1,103 @@
+"""Relays that are closed without a session that the gateway knows: locked by the second report, and told."""
+
+from typing import Any
+
+import pytest
+
+from gateway.observe.events import StrayRelay
+from tests.gate.gates import NOW, Gate, alerts, commands, lock_of
+
+STRAY = "session-of-before"
+
+
+def test_a_closed_relay_without_a_session_is_locked_recorded_and_told_at_its_second_report(gate: Gate) -> None:
+    """At the first the database is asked: another gateway may have opened it."""
+    gate.state.in_doubt = False
+    first = gate.usage(STRAY)
+    assert (first.command, first.draft, first.feed) == (None, None, None)
+    assert gate.state.in_doubt
+    gate.clock.pass_s(10)
+    entry = gate.usage(STRAY)
+    command = entry.command
+    assert command is not None
+    assert (command.cmd, command.aud, command.sid, command.reason) == ("lock", "HJ-0001", STRAY, "no_session")
+    assert (command.when, command.deadline_s) == ("between_arcs", 120)
+    assert command.exp > gate.clock.now // 1000
+    assert (lock_of(entry).reason, lock_of(entry).review) == ("no_session", None)
+    assert alerts([entry]) == [("relay_closed_without_session", "HJ-0001", STRAY)]
+    assert entry.usage is not None
+    assert StrayRelay("HJ-0001", STRAY) in entry.observed
+    assert len(gate.sessions) == 0
+
+
+def test_its_number_is_higher_than_any_of_a_session(gate: Gate) -> None:
+    gate.usage(STRAY)
+    [command] = commands([gate.usage(STRAY)])
+    assert command.n == NOW // 1000
+
+
+def test_it_is_locked_again_as_long_as_it_goes_on(gate: Gate) -> None:
+    entries = []
+    for _ in range(8):
+        entries.append(gate.usage(STRAY))
+        gate.clock.pass_s(10)
+    assert [entry.command is not None for entry in entries] == [False, True] * 4
+    assert len({command.jti for command in commands(entries)}) == 4
+
+
+def test_a_session_that_reading_back_brings_to_light_is_no_stray(gate: Gate) -> None:
+    row = gate.running().row()
+    gate.read_back()
+    session_id = row[0]
+    assert gate.usage(session_id).command is None
+    gate.read_back(row)
+    gate.clock.pass_s(10)
+    assert gate.usage(session_id).command is None
+
+
+def test_reports_of_two_sessions_are_not_two_reports_of_one(gate: Gate) -> None:
+    assert commands([gate.usage(STRAY), gate.usage("another-session")]) == []
+
+
+@pytest.mark.parametrize(
+    "different",
+    [{"relay": "open"}, {"final": True}, {"at": NOW - 60_001}],
+    ids=["relay open", "final", "kept while offline"],
+)
+def test_what_shows_no_closed_relay_now_locks_nothing(gate: Gate, different: dict[str, Any]) -> None:
+    assert commands([gate.usage(STRAY, **different) for _ in range(4)]) == []
+
+
+def test_a_chip_without_a_clock_may_speak_of_now(gate: Gate) -> None:
+    assert len(commands([gate.usage(STRAY, at=None) for _ in range(2)])) == 1
+
+
+@pytest.mark.parametrize("how", ["locked", "boot"])
+def test_usage_of_a_session_whose_chip_told_its_end_locks_nothing(gate: Gate, how: str) -> None:
+    """It was sent before the end and came after it, or came twice."""
+    session = gate.running()
+    gate.event(how, session.session_id)
+    assert commands([gate.usage(session.session_id) for _ in range(4)]) == []
+
+
+def test_usage_of_a_session_that_ended_without_its_chip_s_word_locks_it(gate: Gate) -> None:
+    session = gate.running()
+    gate.running()
+    assert session.end_reason == "replaced"
+    assert [command.sid for command in commands([gate.usage(session.session_id) for _ in range(2)])] == [
+        session.session_id
+    ]
+
+
+def test_beside_a_running_session_of_the_machine_another_one_is_a_stray(gate: Gate) -> None:
+    running = gate.running()
+    assert [command.sid for command in commands([gate.usage(STRAY) for _ in range(2)])] == [STRAY]
+    assert running.state == "unlocked"
+
+
+def test_a_machine_that_nobody_registered_is_locked_all_the_same(gate: Gate) -> None:
+    [*_, entry] = [gate.usage(STRAY, "HJ-9999") for _ in range(2)]
+    assert entry.command is not None
+    assert alerts([entry]) == [("relay_closed_without_session", "HJ-9999", STRAY)]
+    assert entry.feed is not None
+    assert entry.feed.topic == "weldgate/v1/feed/000000/alert"

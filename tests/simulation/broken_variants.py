@@ -1,0 +1,274 @@
+"""Gateways, chips and databases with one fault each, to prove that the invariants would notice it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+import gateway.core.decide
+import gateway.gate.handle
+import gateway.gate.leases
+import gateway.gate.reports
+import gateway.gate.requests
+import gateway.pipeline
+import simulator.chip
+import simulator.grants
+from gateway.core.model import CodeUse, Decision, Millis
+from gateway.gate.chips import Codes
+from gateway.gate.requests import answer
+from gateway.gate.state import GateState
+from gateway.pipeline import Pipeline
+from gateway.store import orders
+from gateway.store.journal import Batch
+from gateway.store.ledger import Head
+from gateway.wire.answer import finish, sign_order
+from gateway.wire.inbound import Inbound, Outbound
+from simulator.arms import Cue
+from simulator.chip import Chip
+from simulator.inbox import Inbox
+from simulator.outbox import Outbox
+from simulator.timers import Timers
+from tests.simulation.broker import Broker, Session
+from tests.simulation.database import Database
+from tests.simulation.gateway_host import GatewayHost, ModelLink, ModelWriter
+from tests.simulation.network import Connection
+
+Patch = pytest.MonkeyPatch
+
+
+class Variant(Struct, frozen=True):
+    """What is broken, and which invariants may notice it first."""
+
+    invariants: tuple[str, ...]
+    apply: Callable[[Patch], None]
+
+
+def _answers_before_the_commit(patch: Patch) -> None:
+    """What is sent to the scribe counts as durable at once."""
+    slowly = ModelWriter.commit
+
+    def commit(writer: ModelWriter, batch: Batch) -> Any:
+        slowly(writer, batch)
+        signer = writer._process.scribe._signer  # type: ignore[attr-defined]
+        replies = [finish(draft.answer, signer) if draft.answer else None for draft in batch.drafts]
+        early = writer._process.loop.create_future()
+        early.set_result(
+            orders.Committed(Head(1, b"", 0), replies, [sign_order(order, signer) for order in batch.orders])
+        )
+        return early
+
+    patch.setattr(ModelWriter, "commit", commit)
+
+
+def _acknowledges_on_arrival(patch: Patch) -> None:
+    """Before the commit the broker forgets what a crash then loses."""
+    take = GatewayHost.on_publish
+
+    def on_publish(host: GatewayHost, connection: Connection, mid: int, *message: Any) -> None:
+        if host.process is not None and host.process.connection is connection:
+            connection.up(host._around.broker.acknowledged, mid)
+        take(host, connection, mid, *message)
+
+    patch.setattr(GatewayHost, "on_publish", on_publish)
+
+
+def _decides_repeats_anew(patch: Patch) -> None:
+    """Neither memory nor the database knows what was decided before."""
+    patch.setattr(Pipeline, "_known", lambda *_: False)
+    _no_unique_keys(patch)
+
+
+def _no_unique_keys(patch: Patch) -> None:
+    made = Database.__init__
+
+    def forgetful(database: Database, *values: Any, **fields: Any) -> None:
+        made(database, *values, **fields)
+        database.unique = False
+
+    patch.setattr(Database, "__init__", forgetful)
+
+
+def _signs_repeats_anew(patch: Patch) -> None:
+    """A repeat gets an answer of the same meaning and other bytes."""
+    send = gateway.pipeline.reply_to
+    patch.setattr(gateway.pipeline, "reply_to", lambda i, m, payload, e: send(i, m, payload.replace(b'"at":', b'"at": '), e))
+
+
+def _sees_nobody_elsewhere(patch: Patch) -> None:
+    """The check that somebody is in a session elsewhere is lost."""
+    facts = GateState.facts
+
+    def without_sessions(state: GateState, *asked: Any, **about: Any) -> Any:
+        return msgspec.structs.replace(facts(state, *asked, **about), operator_session=None)
+
+    patch.setattr(GateState, "facts", without_sessions)
+
+
+def _writes_stale_sessions(patch: Patch) -> None:
+    """The check that nobody else changed a session is lost: for two gateways."""
+    _no_unique_keys(patch)
+
+
+def _ends_sessions_without_the_drain(patch: Patch) -> None:
+    """A session counts as over at the end of its lease, though an arc may go on for the drain deadline."""
+    for module in (gateway.gate.requests, gateway.gate.leases):
+        if hasattr(module, "over_at"):
+            patch.setattr(module, "over_at", lambda lease_until, *_: lease_until)
+    patch.setattr(gateway.gate.sessions, "over_at", lambda lease_until, *_: lease_until)
+
+
+def _ends_by_any_boot(patch: Patch) -> None:
+    """An old boot event that comes late ends the session of now."""
+    patch.setattr(gateway.gate.reports, "_before", lambda *_: False)
+
+
+def _same_challenge_for_ever(patch: Patch) -> None:
+    fresh = Chip._fresh_challenge
+    patch.setattr(Chip, "_fresh_challenge", lambda chip: None if chip.challenge else fresh(chip))
+
+
+def _believes_retained(patch: Patch) -> None:
+    """The broker marks answers as retained, and the chip does not mind."""
+    read, send = Inbox.read, Broker._send
+
+    def send_retained(broker: Broker, session: Session, topic: str, payload: bytes, retained: bool) -> None:
+        send(broker, session, topic, payload, retained or topic.endswith("/decision"))
+
+    patch.setattr(Broker, "_send", send_retained)
+    patch.setattr(
+        Inbox, "read", lambda inbox, event, expected: read(inbox, msgspec.structs.replace(event, retained=False), expected)
+    )
+
+
+def _never_gives_up(patch: Patch) -> None:
+    """The chip waits for an answer as long as it takes, and does not look at the start-by."""
+    patch.setattr(simulator.chip, "GIVE_UP_MS", 3_600_000)
+    patch.setattr(simulator.grants, "_check_time", lambda *_: None)
+
+
+def _takes_codes_twice(patch: Patch) -> None:
+    show = Codes.show
+
+    def careless(codes: Codes, code: Any, now: Millis) -> CodeUse | None:
+        use = show(codes, code, now)
+        return None if use is None else msgspec.structs.replace(use, used=False)
+
+    patch.setattr(Codes, "show", careless)
+    patch.setattr(Codes, "take_fresh", lambda _: [])
+
+
+def _chip_without_lease(patch: Patch) -> None:
+    """A chip whose lease lasts ten times as long."""
+    begin = Timers.set
+
+    def longer(timers: Timers, cue: Cue, at_ms: int) -> None:
+        begin(timers, cue, at_ms + (10_000_000 if cue is Cue.LEASE_OVER else 0))
+
+    patch.setattr(Timers, "set", longer)
+
+
+def _no_end_by_the_calendar(patch: Patch) -> None:
+    """Leases are cut to nothing that ends at midnight."""
+    patch.setattr(gateway.core.decide, "_ground_ends", lambda *_: (None, ""))
+
+
+def _renews_beyond_the_ground(patch: Patch) -> None:
+    """Only renewals forget when the ground ends."""
+    renewal = gateway.gate.leases.renewal
+
+    def careless(now: int, held: int, _: int | None, longest: int, *, clock: bool) -> Any:
+        return renewal(now, held, None, longest, clock=clock)
+
+    patch.setattr(gateway.gate.leases, "renewal", careless)
+
+
+def _hears_of_no_change(patch: Patch) -> None:
+    """A change of the registries concerns nobody who is in already."""
+    patch.setattr(GateState, "concern", lambda *_: None)
+
+
+def _decides_by_chance(patch: Patch) -> None:
+    """A decision that depends on what is not on record."""
+    standing, turn = gateway.gate.requests.standing, [0]
+
+    def fickle(*about: Any) -> tuple[Decision, Millis | None]:
+        turn[0] += 1
+        decision, until = standing(*about)
+        shorter = decision.outcome == "allow" and turn[0] % 7 == 0
+        return (msgspec.structs.replace(decision, lease_s=decision.lease_s // 2 + 1) if shorter else decision), until
+
+    patch.setattr(gateway.gate.requests, "standing", fickle)
+
+
+def _never_ends_by_time(patch: Patch) -> None:
+    patch.setattr(gateway.pipeline, "on_time", lambda *_: [])
+
+
+def _chip_forgets_events(patch: Patch) -> None:
+    """What was not acknowledged when the connection broke is gone."""
+    patch.setattr(Outbox, "connection_lost", lambda outbox: outbox._kept.clear())
+
+
+def _dies_of_junk(patch: Patch) -> None:
+    """One request is more than the gateway can take."""
+
+    def fragile(state: GateState, machine_id: str, request: Any, waited_ms: int) -> Any:
+        if request.credential == "nobody":
+            raise KeyError(request.credential)
+        return answer(state, machine_id, request, waited_ms)
+
+    patch.setattr(gateway.gate.handle.requests, "answer", fragile)
+
+
+def _sends_unsigned_commands(patch: Patch) -> None:
+    """Commands go out that were made up after the commit."""
+    publish = ModelLink.publish
+
+    def altered(link: ModelLink, messages: Iterable[Outbound]) -> None:
+        changed = [
+            Outbound(one.topic, one.payload + b" ") if one.topic.endswith("/command") else one for one in messages
+        ]
+        publish(link, changed)
+
+    patch.setattr(ModelLink, "publish", altered)
+
+
+def _loses_repeats(patch: Patch) -> None:
+    """A repeated request is acknowledged and gets no answer; a crash after the first leaves it without any."""
+    deliver = Pipeline.deliver
+
+    def seldom(pipeline: Pipeline, inbound: Inbound) -> None:
+        if b'"method"' in inbound.payload and inbound.receipt[1] % 5 == 0:
+            pipeline._link.acknowledge([inbound.receipt])
+        else:
+            deliver(pipeline, inbound)
+
+    patch.setattr(Pipeline, "deliver", seldom)
+
+
+VARIANTS: dict[str, Variant] = {
+    "answers before the commit": Variant(("I1", "I2"), _answers_before_the_commit),
+    "sends commands that no commit made": Variant(("I1",), _sends_unsigned_commands),
+    "decides repeats anew": Variant(("I2",), _decides_repeats_anew),
+    "signs repeats anew": Variant(("I2",), _signs_repeats_anew),
+    "acknowledges requests and drops them": Variant(("I2",), _loses_repeats),
+    "sees nobody elsewhere": Variant(("I4",), _sees_nobody_elsewhere),
+    "two gateways write over each other": Variant(("I4",), _writes_stale_sessions),
+    "ends sessions without the drain": Variant(("I4",), _ends_sessions_without_the_drain),
+    "ends by any boot": Variant(("I4",), _ends_by_any_boot),
+    "same challenge for ever": Variant(("I5",), _same_challenge_for_ever),
+    "believes retained": Variant(("I5",), _believes_retained),
+    "never gives up": Variant(("I5",), _never_gives_up),
+    "takes codes twice": Variant(("I5",), _takes_codes_twice),
+    "chip without lease": Variant(("I6",), _chip_without_lease),
+    "no end by the calendar": Variant(("I6",), _no_end_by_the_calendar),
+    "renews beyond the ground": Variant(("I6",), _renews_beyond_the_ground),
+    "hears of no change": Variant(("I6",), _hears_of_no_change),
+    "decides by chance": Variant(("I7",), _decides_by_chance),
+    "never ends by time": Variant(("L",), _never_ends_by_time),
+    "chip forgets events": Variant(("L",), _chip_forgets_events),
+    "acknowledges on arrival": Variant(("L", "I2"), _acknowledges_on_arrival),
+    "dies of junk": Variant(("F",), _dies_of_junk),
+}
