@@ -13,7 +13,19 @@ from typer.main import get_command
 
 OWNER_ONLY = 0o077
 """Databases, keys and exports hold personal data: the files that commands make are their owner's alone."""
-_COMMANDS = ("audit", "broker", "demo", "keys", "pki", "registry", "serve")
+_COMMANDS = (
+    "audit",
+    "broker",
+    "demo",
+    "keys",
+    "machine",
+    "operator",
+    "override",
+    "pki",
+    "registry",
+    "serve",
+    "session",
+)
 """Each is the attribute ``app`` of ``gateway.cli.NAME``."""
 
 

@@ -1,4 +1,4 @@
-"""``weldgate keys``: the signing keys."""
+"""``weldgate keys``: the signing keys, and the secret of rolling codes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +7,13 @@ import typer
 
 from gateway.cli.console import out, reporting_errors
 from gateway.cli.options import DEFAULT_KEYS, KeysOption
-from gateway.keys import open_keys
+from gateway.keys import open_keys, rotate_code_key
 
 PUBLIC_FILE = 0o644
 
-app = typer.Typer(help="Signing keys: the public set for chips, rotation.", no_args_is_help=True)
+app = typer.Typer(
+    help="Signing keys: the public set for chips, rotation; the secret of rolling codes.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -57,6 +59,15 @@ def retire(
     with reporting_errors():
         open_keys(keys).retire(kid)
         out.print(f"retired {kid}")
+
+
+@app.command("rotate-codes")
+def rotate_codes(keys: KeysOption = DEFAULT_KEYS) -> None:
+    """Change the secret of rolling codes from the gateways' next start on. Codes by the one before are still taken."""
+    with reporting_errors():
+        rotate_code_key(keys)
+        out.print("made a new secret of rolling codes; those of the one before are still taken")
+        out.print("start every gateway that uses this folder again: until then it refuses codes of the new secret")
 
 
 @app.command("list")

@@ -15,6 +15,8 @@ Kind = Literal["badge", "code", "malformed"]
 MAX_LENGTH = 256
 CODE_PREFIX = "WG1/"
 """A rolling code reads ``WG1/OPERATOR/STEP/MAC``; no operator's id begins like this."""
+LONGEST_OPERATOR_ID = 200
+"""So that a rolling code, too, fits into what may be scanned."""
 STEP_S = 30
 """Time step of rolling codes (RFC 6238, section 5.2)."""
 STEPS_OFF = 1

@@ -119,8 +119,8 @@ def _run(found: Findings, holds: Effective, rules: Iterable[Rule | CertificateRu
 def _closest_certificate(case: Case, holds: Effective) -> tuple[Certificate | None, Findings]:
     """The certificate that comes closest to an allow, with what is wrong with it.
 
-    One that allows before any other, by itself before one that an override lets pass; then one for the right item, then the fewest refusals, then the fewest
-    warnings, then the one that is valid longest.
+    One that allows before any other, by itself before one that an override lets pass; then one for the right item, then
+    the fewest refusals, then the fewest warnings, then the one that is valid longest.
     """
     best: tuple[Certificate | None, Findings] = (None, Findings())
     best_rank: tuple[int | date, ...] | None = None

@@ -32,7 +32,9 @@ class Agenda:
         self._reviews |= {session.session_id: session for session in sessions}
 
     def lock(self, session: Session, reason: DrainReason) -> None:
-        self._locks.setdefault(session.session_id, (session, reason))
+        """Lock a session; a tampered lock is the most urgent reason, else the first one stays."""
+        if reason == "tamper" or session.session_id not in self._locks:
+            self._locks[session.session_id] = (session, reason)
 
     def take_reviews(self, most: int) -> list[Session]:
         return _take(self._reviews, most)

@@ -59,6 +59,10 @@ class Chips:
     def load_seqs(self, seqs: dict[str, int]) -> None:
         self._seqs = seqs
 
+    def last_seq(self, machine_id: str) -> int:
+        """The number from which the machine's next event is counted."""
+        return self._seqs[machine_id]
+
     def count(self, machine_id: str, seq: int, *, boot: bool) -> tuple[int, int | None] | None:
         """Note an event's number. What is missing before it, if any: (first, last), ``last`` None where the numbers
         began anew and nobody can say how many are lost."""

@@ -49,6 +49,9 @@ def renew(state: GateState, session: Session, now: Millis) -> Command | None:
     next_lease = renewal(now, session.lease_until, session.live.stands_until, longest, clock=clock)
     if next_lease is None:
         return None
+    if session.live.asked_with is None:
+        session.live.held_until, session.live.asked_s = session.lease_until, 0
+    session.live.asked_s = max(session.live.asked_s, next_lease.lease_s)
     state.sessions.lease(session, next_lease, now, policy.drain_deadline_s)
     return _renew(state, session, next_lease, now)
 
@@ -70,11 +73,15 @@ def _renew(state: GateState, session: Session, lease: Renewal, now: Millis) -> C
 
 
 def taken(state: GateState, session: Session, now: Millis) -> None:
-    """The chip shows a new challenge: it has taken its renewal by now, and takes none that was for the old one."""
-    if session.live.asked_with is None:
+    """The chip shows a new challenge: it takes no renewal any more that was for the old one.
+
+    Whether it took one or used the challenge up for something else: its lease ends no later than either would.
+    """
+    live = session.live
+    if live.asked_with is None:
         return
-    session.live.asked_with = None
-    until = lasts_until(now, session.lease_s)
+    live.asked_with = None
+    until = max(lasts_until(now, live.asked_s), live.held_until)
     if until < session.lease_until:
         lease, policy = Renewal(session.lease_s, until), state.rulebook.policy.lease
         state.sessions.lease(session, lease, session.leased_at, policy.drain_deadline_s)

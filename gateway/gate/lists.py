@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S
 from gateway.core.model import Millis
 from gateway.store.prepared import Row
 
 _entries = msgspec.json.Decoder(list[tuple[str, int]]).decode
+TAKEN_WITHIN_MS = (COMMAND_TTL_S + CLOCK_ERROR_S) * 1000
+"""A chip takes no list later than this."""
 Welders = tuple[tuple[str, int], ...]
 """(operator_id, until in seconds since 1970), by operator."""
 
@@ -19,23 +22,30 @@ class OfflineList(Struct, frozen=True):
     version: int
     at: Millis
     for_s: int
+    lease_s: int
     welders: Welders
+
+    @property
+    def content(self) -> tuple[int, int, Welders]:
+        """What makes a new version where it differs."""
+        return self.for_s, self.lease_s, self.welders
 
 
 class OfflineLists:
-    """What was sent to whom. ``taken`` holds the versions that chips have shown to have, since the start."""
+    """What was sent to whom. ``asked``: the command that it went with, until a fresh challenge shows that it was
+    ``taken``, since the start."""
 
     def __init__(self) -> None:
         self.sent: dict[str, OfflineList] = {}
         self.taken: dict[str, int] = {}
-        self.asked_with: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
         self.due: dict[str, Millis] = {}
         self._recent: dict[str, dict[str, Millis]] = {}
 
     def load(self, lists: Iterable[Row], recent: Iterable[Row]) -> None:
         """Rows of the lists table, and (machine, operator, when last let in) with the latest last."""
-        for machine_id, version, at, for_s, welders in lists:
-            self.sent[machine_id] = OfflineList(version, at, for_s, tuple(_entries(welders)))
+        for machine_id, version, at, for_s, lease_s, welders in lists:
+            self.sent[machine_id] = OfflineList(version, at, for_s, lease_s, tuple(_entries(welders)))
         for machine_id, operator_id, at in recent:
             self.let_in(machine_id, operator_id, at)
 
@@ -49,6 +59,29 @@ class OfflineLists:
         """Who was let in at the machine since then, the latest first."""
         welders = self._recent.get(machine_id, {})
         return [operator_id for operator_id in reversed(welders) if welders[operator_id] >= since][:most]
+
+    def take_back(self, lists: Iterable[Row]) -> None:
+        """Memory has been read anew: what went with a batch that failed was never sent."""
+        asked, self.asked, self.sent = self.asked, {}, {}
+        self.load(lists, ())
+        self.due |= dict.fromkeys(asked, 0)
+
+    def show_fresh(self, machine_id: str, now: Millis) -> None:
+        """The chip shows a fresh challenge: it has used up the one that its list went with, if that was just now."""
+        sent = self.sent.get(machine_id)
+        if machine_id in self.asked and sent is not None and now - sent.at <= TAKEN_WITHIN_MS:
+            self.taken[machine_id] = sent.version
+
+    def refuse(self, machine_id: str, command_id: object, held: object, now: Millis) -> None:
+        """The chip refused a command. If it was its list, it goes out again, whole, and above the version that the
+        chip says it holds: after a restore from a backup ours may be lower."""
+        if command_id is None or self.asked.get(machine_id) != command_id:
+            return
+        self.taken.pop(machine_id, None)
+        self.due[machine_id] = now
+        sent = self.sent[machine_id]
+        if isinstance(held, int) and held >= sent.version:
+            self.sent[machine_id] = structs.replace(sent, version=held, welders=(("", 0),))
 
     def concern(self, machine_ids: Iterable[str], operators: set[str], now: Millis) -> None:
         """Something changed about these machines or people: look at the lists that name them."""

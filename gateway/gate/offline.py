@@ -4,8 +4,10 @@ A list holds the machine's latest welders who would be let in, each until their 
 a clock, for their present challenge; a fresh challenge afterwards shows that it was taken.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from gateway.core.credential import offline_digest
 from gateway.core.decide import standing
@@ -23,6 +25,9 @@ SETTLED_MS = 2_000
 """A chip that just came back may repeat a request: a list would use up the challenge that its grant is for."""
 OFFERED_AT_ONCE = 100
 """Lists made at a tick: each looks at a machine's welders, some ten milliseconds in all."""
+MAX_LEASE_S = 30 * 86_400
+NO_END_S = 4_102_444_800
+"""The year 2100, for those whose ground no day ends: how long a list may be used is bounded anyway."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,10 +43,19 @@ def offered(state: GateState) -> bool:
 def show_status(state: GateState, machine_id: str, status: Status, *, fresh: bool) -> None:
     """A chip showed its status: note whether it took its list, and look at the list soon."""
     offline = state.offline
-    if fresh and offline.asked_with.pop(machine_id, None) is not None:
-        offline.taken[machine_id] = offline.sent[machine_id].version
+    if fresh:
+        offline.show_fresh(machine_id, state.wall_ms())
+    if not status.online:
+        offline.asked.pop(machine_id, None)
     if status.online and (offered(state) or machine_id in offline.sent):
         offline.due[machine_id] = state.wall_ms() + SETTLED_MS
+
+
+def hear_refusal(state: GateState, machine_id: str, event: Event) -> None:
+    """A chip refused a grant or a command: perhaps its list."""
+    state.offline.refuse(
+        machine_id, event.detail.get("command_id"), event.detail.get("list_version"), state.wall_ms() + SETTLED_MS
+    )
 
 
 def lists_due(state: GateState, now: Millis) -> list[Entry]:
@@ -62,21 +76,27 @@ def _offer(state: GateState, machine_id: str, now: Millis) -> Entry | None:
     if session is not None and session.state == "granted":
         state.offline.due[machine_id] = now + SETTLED_MS
         return None
-    for_s = state.rulebook.policy.offline.for_s if offered(state) else 0
-    current = OfflineList(1, now, for_s, _welders(state, machine_id, now) if for_s else ())
+    current = _current(state, machine_id, now)
     if before is None and not current.welders:
         return None
-    same = before is not None and (before.welders, before.for_s) == (current.welders, for_s)
+    same = before is not None and before.content == current.content
     if before is not None:
         if same and state.offline.taken.get(machine_id) == before.version and not _long_ago(before, now):
             _look_again_in_time(state, machine_id, before)
             return None
         current = structs.replace(current, version=before.version if same else before.version + 1)
     command = _command(state, machine_id, current, before)
-    state.offline.sent[machine_id], state.offline.asked_with[machine_id] = current, chip.challenge
+    state.offline.sent[machine_id], state.offline.asked[machine_id] = current, command.jti
     _look_again_in_time(state, machine_id, current)
-    row = (machine_id, current.version, now, for_s, _encode(current.welders))
+    row = (machine_id, current.version, now, current.for_s, current.lease_s, _encode(current.welders))
     return Entry(command=command, offline_list=None if same else row)
+
+
+def _current(state: GateState, machine_id: str, now: Millis) -> OfflineList:
+    policy = state.rulebook.policy.offline
+    if not offered(state):
+        return OfflineList(1, now, 0, policy.lease_s, ())
+    return OfflineList(1, now, policy.for_s, policy.lease_s, _welders(state, machine_id, now))
 
 
 def _long_ago(held: OfflineList, now: Millis) -> bool:
@@ -98,7 +118,7 @@ def _welders(state: GateState, machine_id: str, now: Millis) -> Welders:
         facts = _without_sessions(state.facts(machine_id, operator_id))
         decision, until = standing(_asked(operator_id, None, None), facts, state.rulebook)
         if decision.outcome == "allow":
-            found.append((operator_id, (until or now + 366 * 86_400_000) // 1000))
+            found.append((operator_id, NO_END_S if until is None else until // 1000))
     return tuple(sorted(found))
 
 
@@ -135,7 +155,7 @@ def _command(state: GateState, machine_id: str, current: OfflineList, before: Of
         entries=entries,
         gone=gone,
         offline_for_s=current.for_s,
-        lease_s=state.rulebook.policy.offline.lease_s,
+        lease_s=current.lease_s,
     )
 
 
@@ -151,7 +171,7 @@ class Told(Struct, frozen=True):
 
     entry: str = ""
     list_version: int = 0
-    lease_s: int = 0
+    lease_s: Annotated[int, Meta(ge=0, le=MAX_LEASE_S)] = 0
     method: Method | None = None
 
 
@@ -202,7 +222,9 @@ def _who(state: GateState, machine_id: str, digest: str) -> str | None:
 
 def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s: int, at: Millis) -> None:
     """The session as it is: of a person who is in another one, it names nobody, and the record tells who it was."""
-    operator_id, lease_s = facts.operator_id, lease_s or state.rulebook.policy.offline.lease_s
+    operator_id, listed = facts.operator_id, state.offline.sent.get(machine_id)
+    longest = max(state.rulebook.policy.offline.lease_s, listed.lease_s if listed else 0)
+    lease_s = min(lease_s or longest, longest)
     lease_until = lasts_until(at + CLOCK_ERROR_S * 1000, lease_s)
     session = Session(
         session_id=event.session_id or "",

@@ -7,7 +7,7 @@ from gateway.core.session import end_reason, step_of
 from gateway.gate.alerts import alert
 from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody
 from gateway.gate.leases import renew, taken
-from gateway.gate.offline import judge, show_status
+from gateway.gate.offline import hear_refusal, judge, show_status
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
 from gateway.gate.strays import is_live, lock_stray
@@ -29,6 +29,8 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
     """Record a chip's event and take the step that it means for its session."""
     now, observed = state.wall_ms(), list[Observed]((Reported(machine_id, event.kind),))
     ends = _end_by(state, machine_id, event, observed)
+    if event.kind == "grant_rejected":
+        hear_refusal(state, machine_id, event)
     judged = judge(state, machine_id, event, observed) if event.kind == "offline_unlock" else None
     lost = state.chips.count(machine_id, event.seq, boot=event.kind == "boot")
     if lost is not None:
@@ -38,7 +40,7 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
         key=(machine_id, "event", event.event_id),
         draft=Draft("event", now, encode(body), machine_id, event.event_id),
         feed=_worth_an_alert(state, machine_id, event, body),
-        seq=(machine_id, event.seq),
+        seq=(machine_id, state.chips.last_seq(machine_id)),
         lost=None if lost is None else (machine_id, now, *lost),
         observed=tuple(observed),
     )

@@ -5,9 +5,9 @@ from base64 import urlsafe_b64encode
 
 from gateway.core.credential import kind_of, mask, read_code
 from gateway.core.decide import standing
-from gateway.core.lease import lasts_until, over_at
+from gateway.core.lease import CLOCK_ERROR_S, lasts_until, over_at
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
-from gateway.core.session import starts_within_s
+from gateway.core.session import CHIP_GIVES_UP_S
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
@@ -37,7 +37,7 @@ def answer(state: GateState, machine_id: str, request: Request, waited_ms: int) 
     )
     if kind == "badge":
         return _decide(state, machine_id, asked, state.facts(machine_id, request.credential, waited_ms=waited_ms))
-    code = read_code(request.credential)
+    code = read_code(request.credential) if kind == "code" else None
     use = state.codes.show(code, state.wall_ms()) if code else None
     named = code.operator_id if code and use else None
     return _decide(state, machine_id, asked, state.facts(machine_id, named, waited_ms=waited_ms, code=use))
@@ -60,6 +60,7 @@ def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> En
         session.live.stands_until = stands_until
         state.sessions.open(session)
         state.offline.let_in(machine_id, facts.operator_id or "", facts.now)
+        state.offline.asked.pop(machine_id, None)  # the grant uses up the challenge that a list may have gone with
     replaces = tuple([session.session_id for session in replaced])
     body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaces)
     return Entry(
@@ -79,7 +80,7 @@ def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> En
         command=_lock_elsewhere(state, machine_id, replaced, facts.now),
         observed=(
             Decided(machine_id, asked, facts, decision, grant.sid if grant else None),
-            *[SessionEnded(ended.session_id, ended.machine_id, ended.division, "replaced") for ended in replaced],
+            *[SessionEnded(one.session_id, one.machine_id, one.division, one.end_reason or "") for one in replaced],
         ),
     )
 
@@ -107,8 +108,8 @@ def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> G
 
 
 def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Session:
-    within_s = starts_within_s(grant.exp - grant.iat, asked.at)
-    lease_until = lasts_until(facts.now + within_s * 1000, grant.lease_s)
+    """In the books a chip takes the grant until it gives its request up: its clock may be slow."""
+    lease_until = lasts_until(facts.now + CHIP_GIVES_UP_S * 1000, grant.lease_s)
     return Session(
         session_id=grant.sid,
         machine_id=grant.aud,
@@ -118,7 +119,7 @@ def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Sess
         granted_at=facts.now,
         unlocked_at=None,
         open_until=over_at(lease_until, state.rulebook.policy.lease.drain_deadline_s),
-        has_clock=asked.at is not None,
+        has_clock=asked.at is not None and abs(facts.now - asked.at) <= CLOCK_ERROR_S * 1000,
         lease_s=grant.lease_s,
         leased_at=facts.now,
         lease_until=lease_until,

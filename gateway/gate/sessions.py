@@ -18,8 +18,8 @@ REMEMBERED_ENDS = 4096
 class Live(Struct):
     """What is known of a session in memory alone. Times are Unix milliseconds; None = not since the start.
 
-    ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of a renewal that the chip has not
-    taken yet.
+    ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of renewals that the chip has not shown
+    to have taken; the longest of them lasts ``asked_s``, and without them the lease lasts until ``held_until``.
     """
 
     activity: State = "unlocked"
@@ -28,6 +28,8 @@ class Live(Struct):
     idle_since: Millis | None = None
     stands_until: Millis | None = None
     asked_with: str | None = None
+    asked_s: int = 0
+    held_until: Millis = 0
     grant_refused: bool = False
     lock_sent_at: Millis = 0
     overdue: bool = False
@@ -112,7 +114,7 @@ class Sessions:
         for row in rows:
             session = Session(*row)
             session.stored = True
-            session.live = known.get(session.session_id) or session.live
+            session.live = _as_before(known.get(session.session_id))
             self._keep(session)
 
     def at_machine(self, machine_id: str) -> Session | None:
@@ -222,3 +224,11 @@ class Sessions:
             del self._by_machine[session.machine_id]
         if session.operator_id is not None and self._by_operator.get(session.operator_id) is session:
             del self._by_operator[session.operator_id]
+
+
+def _as_before(live: Live | None) -> Live:
+    """What a batch that failed has noted was never sent: its messages come again, and count again."""
+    if live is None:
+        return Live()
+    live.usage, live.overdue, live.lock_sent_at = None, False, 0
+    return live

@@ -43,9 +43,10 @@ class GateState:
         self.sessions.load(book.sessions)
         self.codes.load(book.codes)
         self.chips.load_seqs(book.seqs)
+        self.offline.take_back(book.lists)
         if whole:
             self.chips.load(book.chips)
-            self.offline.load(book.lists, book.recent)
+            self.offline.load((), book.recent)
         self.latest = max(self.latest, book.latest)
         self.agenda.restart(self.sessions)
 

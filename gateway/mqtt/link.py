@@ -26,10 +26,10 @@ STABLE_AFTER_S = 5.0
 CONNACK_WITHIN_S = 10.0
 WINDOW = 1000
 """Published messages that may await the broker's acknowledgement before the gate takes new work."""
-
 REASON_CHARACTERS = 200
 """How much of a broker's own words about a refusal is repeated."""
 UNSUPPORTED_VERSION = 0x84
+"""Reason code of a CONNACK of MQTT 5; paho makes the same of the return code 1 of 3.1.1."""
 
 
 class Hooks(Struct, frozen=True):
@@ -189,6 +189,7 @@ class Link:
         self._wire.publish_all(messages)
         if self._wire.unacknowledged >= WINDOW:
             self._window_open.clear()
+        if self._held_back:
             self._read_or_not()
 
     async def room(self) -> None:
@@ -284,10 +285,10 @@ class Link:
         self._read_or_not()
 
     def _read_or_not(self) -> None:
-        """Read unless held back; but read acknowledgements while the window is full and while closing."""
+        """Read unless held back; but read acknowledgements while something has to wait for them, and while closing."""
         if self._socket is None:
             return
-        needs_acknowledgements = self._closing or not self._window_open.is_set()
+        needs_acknowledgements = self._closing or not self._window_open.is_set() or self._wire.is_waiting
         if self._held_back and self.connected and not needs_acknowledgements:
             self._loop.remove_reader(self._socket)
         else:
@@ -299,6 +300,7 @@ class Link:
             self._all_acknowledged.set()
         if not self._window_open.is_set() and self._wire.unacknowledged < WINDOW:
             self._window_open.set()
+        if self._held_back:
             self._read_or_not()
 
     def _schedule_flush(self) -> None:

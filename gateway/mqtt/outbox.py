@@ -48,6 +48,11 @@ class Outbox:
         return not self._waiting and len(self._under_way) < self.at_most
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something is not under way."""
+        return bool(self._waiting)
+
+    @property
     def is_due(self) -> bool:
         """Whether something waits that may be sent now."""
         return bool(self._waiting) and len(self._under_way) < self.at_most

@@ -108,6 +108,11 @@ class Wire(paho.Client):
         """Whether the broker takes one more message now."""
         return self._outbox.has_room
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has to wait until the broker has acknowledged something else."""
+        return self._outbox.is_waiting
+
     def publish_all(self, messages: Iterable[Outbound]) -> None:
         """At QoS 1, as soon as the broker takes them; kept until acknowledged, sent again after a reconnect."""
         self._outbox.add(messages, monotonic_ns())

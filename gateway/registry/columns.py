@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.core.credential import CODE_PREFIX, LONGEST_OPERATOR_ID
 from gateway.registry import values
 from gateway.store.entries import (
     UNKNOWN_DAY,
@@ -72,7 +73,7 @@ _USCC = Column("uscc", "统一社会信用代码", values.required(values.uscc),
 _OPERATOR_ID = Column(
     "operator_id",
     "人员编号",
-    values.required(values.identifier(256)),
+    values.required(values.identifier(LONGEST_OPERATOR_ID, never=CODE_PREFIX)),
     required=True,
     doubt=values.personal_identifier,
 )

@@ -26,9 +26,15 @@ class Controls:
             case "override_approved":
                 self._overrides[machine_id, control.operator_id or ""] = _override(control)
             case "override_ended":
-                self._overrides.pop((machine_id, control.operator_id or ""), None)
+                self._end_override((machine_id, control.operator_id or ""), control.override_id)
             case "override_asked":
                 pass  # an override is in force once a second person has approved it
+
+    def _end_override(self, whose: tuple[str, str], override_id: str | None) -> None:
+        """End this one alone: a later one for the same person at the same machine stands."""
+        override = self._overrides.get(whose)
+        if override is not None and override.override_id == override_id:
+            del self._overrides[whose]
 
     def hold(self, machine_id: str) -> Hold | None:
         return self._holds.get(machine_id)

@@ -94,14 +94,19 @@ def text(length: int) -> Read:
     return read
 
 
-def identifier(length: int, *, upper: bool = False) -> Read:
-    """An identifier of at most ``length`` printable characters, half-width, in upper case if so told."""
+def identifier(length: int, *, upper: bool = False, never: str | None = None) -> Read:
+    """An identifier of at most ``length`` printable characters, half-width, in upper case if so told.
+
+    ``never`` is how it must not begin: something else does.
+    """
 
     def read(raw: str) -> str:
         code = half_width(raw, upper=upper)
         _refuse_rounded(code)
         if not 0 < len(code) <= length or not code.isprintable():
             raise Unreadable(f"is no identifier of 1 to {length} printable characters")
+        if never is not None and code.startswith(never):
+            raise Unreadable(f"begins with {never!r}, as rolling codes do; give another number")
         return sys.intern(code)
 
     return read

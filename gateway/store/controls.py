@@ -2,16 +2,16 @@
 that every running gateway takes it over within a second."""
 
 import secrets
-from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.model import Control, Millis
-from gateway.errors import WeldGateError
-from gateway.store.engine import reading
+from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store.ledger import Draft, append_to
 from gateway.store.registry import current_state
 from gateway.store.tables import ControlRow, RegistryState, RegistryVersion, metadata
@@ -21,7 +21,9 @@ CONTROLS = metadata.tables[ControlRow.__tablename__]
 CONTROL_COLUMNS = Control.__struct_fields__
 _state = metadata.tables[RegistryState.__tablename__]
 _versions = metadata.tables[RegistryVersion.__tablename__]
-_ID_BYTES = 9
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+"""Without what looks or sounds alike: people read these ids to each other."""
+_GROUPS, _GROUP_LENGTH = 3, 4
 
 
 class ControlError(WeldGateError):
@@ -29,7 +31,13 @@ class ControlError(WeldGateError):
 
 
 def new_control_id() -> str:
-    return urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).decode()
+    """Three groups of four: 59 random bits.
+
+    >>> len(new_control_id())
+    14
+    """
+    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP_LENGTH)) for _ in range(_GROUPS))
+    return "-".join(groups)
 
 
 def control_of(row: Any) -> Control:
@@ -39,22 +47,36 @@ def control_of(row: Any) -> Control:
     return Control(**values)
 
 
-def enact(engine: Engine, control: Control) -> int:
-    """Carry out an act; returns the registry version by which gateways see it. Raises ControlError.
+def enact(engine: Engine, control: Control) -> Control:
+    """Carry out an act that depends on nothing. Raises ControlError, DatabaseUnavailable."""
+    return carry_out(engine, lambda _: control)
+
+
+def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
+    """Carry out the act that ``make`` gives; it looks at the database inside the same transaction, so that nobody
+    comes in between. What it raises undoes everything. Raises ControlError, DatabaseUnavailable.
 
     INVARIANT: nobody's order takes effect that is not in the ledger.
     """
-    with engine.connect() as connection, connection.begin():
-        state = current_state(connection, lock=True)
-        if state is None:
-            raise ControlError("there are no registries yet: import them first (weldgate registry import)")
-        version = state[0] + 1
-        append_to(connection, Draft("control", control.at, encode(control), *_about(control)))
-        connection.execute(sa.insert(CONTROLS).values(version=version, **_values(control)))
-        named = {"version": version, "at": control.at, "source": f"control {control.act}", "added": 1, "changed": 0}
-        connection.execute(sa.insert(_versions).values(**named))
-        connection.execute(sa.update(_state).where(_state.c.id == 1).values(version=version))
-    return version
+    try:
+        with engine.connect() as connection, connection.begin():
+            state = current_state(connection, lock=True)
+            if state is None:
+                raise ControlError("there are no registries yet: import them first (weldgate registry import)")
+            control = make(connection)
+            _write(connection, control, version=state[0] + 1)
+        return control
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
+        raise DatabaseUnavailable(f"the order was not carried out: {reason}; give it again") from error
+
+
+def _write(connection: Connection, control: Control, version: int) -> None:
+    append_to(connection, Draft("control", control.at, encode(control), *_about(control)))
+    connection.execute(sa.insert(CONTROLS).values(version=version, **_values(control)))
+    named = {"version": version, "at": control.at, "source": f"control {control.act}", "added": 1, "changed": 0}
+    connection.execute(sa.insert(_versions).values(**named))
+    connection.execute(sa.update(_state).where(_state.c.id == 1).values(version=version))
 
 
 def _about(control: Control) -> tuple[str | None, str, str | None]:
@@ -66,20 +88,29 @@ def _values(control: Control) -> dict[str, Any]:
     return values | {"codes": msgspec.json.encode(control.codes).decode()}
 
 
-def acts(engine: Engine, *where: sa.ColumnElement[bool]) -> list[Control]:
-    """Acts that fit, the latest first."""
+def acts(connection: Connection, *where: sa.ColumnElement[bool]) -> list[Control]:
+    """Acts that fit, the latest first: by their versions, since clocks may have been set back."""
     query = sa.select(*(CONTROLS.c[name] for name in CONTROL_COLUMNS)).where(*where)
-    with reading(engine).connect() as connection:
-        return [control_of(row) for row in connection.execute(query.order_by(CONTROLS.c.at.desc()))]
+    return [control_of(row) for row in connection.execute(query.order_by(CONTROLS.c.version.desc()))]
 
 
 def about_machine(machine_id: str) -> sa.ColumnElement[bool]:
     return CONTROLS.c.machine_id == machine_id
 
 
+def about_session(session_id: str) -> sa.ColumnElement[bool]:
+    return CONTROLS.c.session_id == session_id
+
+
 def about_override(override_id: str) -> sa.ColumnElement[bool]:
     return CONTROLS.c.override_id == override_id
 
 
-def about_overrides_since(at: Millis) -> sa.ColumnElement[bool]:
-    return CONTROLS.c.override_id.is_not(None) & (CONTROLS.c.at >= at)
+def about_overrides_for(operator_id: str) -> sa.ColumnElement[bool]:
+    return (CONTROLS.c.operator_id == operator_id) & CONTROLS.c.override_id.is_not(None)
+
+
+def asked_since(at: Millis) -> sa.ColumnElement[bool]:
+    """Everything about overrides that were asked for since then."""
+    asked = sa.select(CONTROLS.c.override_id).where(CONTROLS.c.act == "override_asked", CONTROLS.c.at >= at)
+    return CONTROLS.c.override_id.in_(asked)

@@ -108,7 +108,7 @@ class Journal:
         self._chips = Prepared(_upsert_chip(dialect), dialect, CHIP_COLUMNS)
         self._codes = Prepared(insert(_codes), dialect, CODE_COLUMNS)
         self._forget_codes = Prepared(delete(_codes).where(_codes.c.step < bindparam("step")), dialect, ("step",))
-        self._seqs = Prepared(_upsert_newer(dialect, _seqs), dialect, _names(_seqs))
+        self._seqs = Prepared(_upsert_last(dialect, _seqs), dialect, _names(_seqs))
         self._lost = Prepared(insert(_lost), dialect, _names(_lost))
         self._lists = Prepared(insert(_lists), dialect, _names(_lists))
 
@@ -162,6 +162,12 @@ def _upsert_newer(dialect: Dialect, table: Table) -> Executable:
     return _updating(statement, table, {name: statement.excluded[name] for name in _names(table)}, newer)
 
 
+def _upsert_last(dialect: Dialect, table: Table) -> Executable:
+    """The last row to come wins."""
+    statement = _UPSERTING[dialect.name](table)
+    return _updating(statement, table, {name: statement.excluded[name] for name in _names(table)}, None)
+
+
 def _upsert_chip(dialect: Dialect) -> Executable:
     """The last status to arrive wins; what it does not say (a last will says little) stays."""
     statement = _UPSERTING[dialect.name](_chips)
@@ -199,7 +205,7 @@ def read_book(connection: Connection, *, whole: bool, recent_since: Millis | Non
             chips=rows(select(_chips)) if whole else [],
             codes=rows(select(_codes)),
             seqs=dict(rows(select(_seqs))),
-            lists=rows(_latest_lists()) if whole else [],
+            lists=rows(_latest_lists()),
             recent=rows(_recent(recent_since)) if recent_since is not None else [],
             latest=head.latest_at if head else 0,
         )

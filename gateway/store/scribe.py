@@ -26,7 +26,14 @@ class Scribe:
         self._connection: Connection | None = None
         self._in_doubt = True
         driver = engine.dialect.loaded_dbapi
-        self._refusals = (StaleSessionError, IntegrityError, DataError, driver.IntegrityError, driver.DataError)
+        self._refusals = (
+            StaleSessionError,
+            OverflowError,
+            IntegrityError,
+            DataError,
+            driver.IntegrityError,
+            driver.DataError,
+        )
         self._failures = (SQLAlchemyError, driver.Error, OSError)
 
     def serve(self, sock: socket.socket) -> None:

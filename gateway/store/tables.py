@@ -104,7 +104,8 @@ class SessionRow(SQLModel, table=True):
     per operator, whatever number of processes write.
 
     ``lease_until`` is the latest end of the last lease sent, ``open_until`` when the relay is open whatever the chip
-    reports; ``n`` numbers its commands, ``rev`` the row's changes. A session drains from ``drained_at`` on, by the command ``lock_id``.
+    reports; ``n`` numbers its commands, ``rev`` the row's changes. A session drains from ``drained_at`` on, by the
+    command ``lock_id``.
     """
 
     __tablename__ = "sessions"
@@ -160,7 +161,7 @@ class UsedCodeRow(SQLModel, table=True):
 
 
 class EventSeqRow(SQLModel, table=True):
-    """The highest event number of each chip."""
+    """The event number of each chip from which the next one is counted."""
 
     __tablename__ = "event_seqs"
     __table_args__ = _BY_KEY
@@ -190,6 +191,7 @@ class OfflineListRow(SQLModel, table=True):
     list_version: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
     offline_for_s: int = Field(sa_column=Column(Integer, nullable=False))
+    lease_s: int = Field(sa_column=Column(Integer, nullable=False))
     entries: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 

@@ -283,6 +283,11 @@ def unsuback(packet_id: int, filters: int, version: int = V311) -> bytes:
     return _packet(UNSUBACK, pack("!H", packet_id) + (b"\x00" + bytes(filters) if version == V5 else b""))
 
 
+def whole(packet: Packet) -> bytes:
+    """The bytes of a packet that was read."""
+    return _packet(packet.first, packet.body)
+
+
 PING = bytes([PINGREQ, 0])
 PONG = bytes([PINGRESP, 0])
 GOODBYE = bytes([DISCONNECT, 0])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from gateway.clock import monotonic_ns
+from gateway.core.credential import make_code, step_at
 from gateway.observe.events import Observed, Recovered, Trouble
 from gateway.pipeline import Pipeline
 from gateway.store.ledger import check
@@ -18,7 +20,7 @@ from gateway.store.scribe import Scribe
 from gateway.wire import topics
 from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.tokens import Signer
-from tests.gate.gates import Gate, make_gate
+from tests.gate.gates import CODE_KEY, NOW, Gate, make_gate
 from tests.store.databases import IMPATIENT, Databases, locked, whole_chain, writer_on
 
 WITHIN_S = 20.0
@@ -66,6 +68,10 @@ class Link:
     async def until_acknowledged(self, count: int) -> None:
         async with asyncio.timeout(WITHIN_S), self._changed:
             await self._changed.wait_for(lambda: len(self.acknowledged) >= count)
+
+    async def until_published(self, topic: str) -> None:
+        async with asyncio.timeout(WITHIN_S), self._changed:
+            await self._changed.wait_for(lambda: any(one.topic == topic for one in self.published))
 
     def answers(self, machine_id: str = "HJ-0001") -> list[bytes]:
         return [one.payload for one in self.published if one.topic == topics.decision(machine_id)]
@@ -202,6 +208,91 @@ async def test_while_the_database_is_away_nothing_is_acknowledged_and_afterwards
         await gateway.link.until_acknowledged(2)
     assert len(gateway.link.answers()) == 2
     assert any(isinstance(event, Recovered) for event in gateway.observed)
+
+
+def commands_in(path: Path) -> int:
+    """How many commands are on record."""
+    with closing(sqlite3.connect(path)) as connection:
+        found: int = connection.execute("SELECT count(*) FROM ledger WHERE kind = 'command'").fetchone()[0]
+        return found
+
+
+async def test_invariant_a_lock_is_durable_before_it_is_sent_and_sent_once_though_the_database_was_away(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        with locked(path):
+            gateway.gate.control("lock")
+            gateway.pipeline.wake()
+            async with asyncio.timeout(WITHIN_S):
+                while not any(isinstance(event, Trouble) for event in gateway.observed):
+                    await gateway.pipeline.probe_database()
+            assert len(gateway.link.published) == 2  # the answer, and its copy for the feed
+        await gateway.link.until_published(topics.command("HJ-0001"))
+    sent = [one for one in gateway.link.published if one.topic == topics.command("HJ-0001")]
+    assert (len(sent), commands_in(path)) == (1, 1)
+    claims = json.loads(_claims(json.loads(sent[0].payload)["command"]))
+    assert (claims["cmd"], claims["reason"], claims["n"]) == ("lock", "remote", 1)
+    rows, head = whole_chain(databases.engine(path))
+    assert [row.kind for row in rows] == ["decision", "command"]
+    assert list(check(rows, head)) == []
+
+
+def _claims(token: str) -> bytes:
+    claims = token.split(".")[1]
+    return urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
+
+
+async def test_a_lock_is_pressed_on_by_a_gateway_that_starts_later(databases: Databases, signer: Signer) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        gateway.gate.control("lock")
+        gateway.pipeline.wake()
+        await gateway.link.until_published(topics.command("HJ-0001"))
+    async with running(databases, path, signer) as restarted:
+        restarted.ask("request-0002", "P000456", "HJ-0002")
+        await restarted.link.until_acknowledged(1)
+        restarted.pipeline.tick()
+        await restarted.link.until_published(topics.command("HJ-0001"))
+    ids = [
+        json.loads(one.payload)["command_id"]
+        for one in (*gateway.link.published, *restarted.link.published)
+        if one.topic == topics.command("HJ-0001")
+    ]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+    assert commands_in(path) == 1
+
+
+async def test_a_tick_that_comes_before_the_pipeline_waits_is_not_lost(databases: Databases, signer: Signer) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        gateway.gate.clock.now = gateway.gate.session().open_until + 1
+    async with running(databases, path, signer) as restarted:
+        restarted.gate.clock.now = gateway.gate.clock.now
+        restarted.pipeline.tick()
+    assert [row.kind for row in whole_chain(databases.engine(path))[0]] == ["decision", "session_end"]
+
+
+async def test_invariant_of_two_gateways_that_are_shown_the_same_code_one_lets_in(
+    databases: Databases, signer: Signer
+) -> None:
+    path, text = databases.file(), make_code(CODE_KEY, "P000123", step_at(NOW))
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        for gateway, machine_id in ((one, "HJ-0001"), (other, "HJ-0002")):
+            gateway.ask(f"request-{machine_id}", text, machine_id)
+        await asyncio.gather(one.link.until_acknowledged(1), other.link.until_acknowledged(1))
+    answers = [json.loads(*one.link.answers("HJ-0001")), json.loads(*other.link.answers("HJ-0002"))]
+    assert sorted(answer["outcome"] for answer in answers) == ["allow", "deny"]
+    [refused] = [answer for answer in answers if answer["outcome"] == "deny"]
+    assert "credential_replayed" in [reason["code"] for reason in refused["reasons"]]
 
 
 async def test_a_session_on_record_holds_after_a_restart(databases: Databases, signer: Signer) -> None:

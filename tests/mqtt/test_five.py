@@ -101,6 +101,21 @@ async def test_what_is_sent_again_keeps_to_it_too_and_to_the_new_one(broker: Fak
             await gate.until(lambda: gate.link.unacknowledged == 0)
 
 
+async def test_held_back_it_goes_on_sending_what_had_to_wait_and_then_reads_no_more(broker: FakeBroker) -> None:
+    """The gate is full, but its answers must not stay behind for that."""
+    async with running(broker.url) as gate, connected(broker, gate, b"\x21\x00\x01") as connection:
+        gate.link.hold_back(True)
+        gate.link.publish(messages(3))
+        for number in range(3):
+            (sent,) = await publishes(connection, 1)
+            assert sent.topic == f"t/{number}"
+            if number < 2:
+                acknowledge(connection, sent)
+        connection.publish(TOPIC, b"x", 1)
+        assert await nothing_comes(connection)
+        assert gate.arrived == []
+
+
 async def test_the_goodbye_waits_for_what_was_held_back(broker: FakeBroker) -> None:
     async with running(broker.url) as gate, connected(broker, gate, b"\x21\x00\x01") as connection:
         gate.link.publish(messages(2))
@@ -121,7 +136,10 @@ async def test_the_brokers_keep_alive_counts_where_it_is_shorter(
 
 async def test_a_broker_with_a_short_keep_alive_is_asked_in_time(broker: FakeBroker) -> None:
     async with running(broker.url) as gate, connected(broker, gate, b"\x13\x00\x01") as connection:
-        for _ in range(3):
+        for number in range(3):
+            await asyncio.sleep(QUIET_S)  # out of step with whatever looks once a second
+            gate.link.publish([Outbound(f"t/{number}", b"")])
+            acknowledge(connection, *await publishes(connection, 1))
             await asyncio.to_thread(connection.next, PINGREQ, within_s=1.5)
             connection.send(b"\xd0\x00")
         assert gate.link.connected

@@ -130,6 +130,7 @@ class Line:
         self.refused: list[tuple[str, str]] = []
         self.wire = Wire("test", Calls(self._take, lambda: None, self._refuse))
         self.wire._five = five
+        self.wire._protocol = paho.MQTTv5 if five else paho.MQTTv311
         ours, self.broker = socket.socketpair()
         for end in (ours, self.broker):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)

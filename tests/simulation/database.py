@@ -6,8 +6,6 @@
 from collections.abc import Container
 from typing import Any
 
-from msgspec import Struct, field
-
 from gateway.store import journal, orders
 from gateway.store.journal import CODES_KEPT_STEPS, Batch, Book
 from gateway.store.ledger import Draft, Head, Key
@@ -27,24 +25,25 @@ class IntegrityError(Exception):
     """What a unique index refuses."""
 
 
-class Database(Struct):
+class Database:
     """What is durable. ``away``: nobody can use it now. ``unique``: the indexes are in force."""
 
-    records: list[Draft] = field(default_factory=list)
-    replies: dict[Key, bytes | None] = field(default_factory=dict)
-    sessions: dict[str, list[Any]] = field(default_factory=dict)
-    open_at: dict[str, str] = field(default_factory=dict)
-    open_of: dict[str, str] = field(default_factory=dict)
-    usage: dict[tuple[str, str], Row] = field(default_factory=dict)
-    chips: dict[str, Row] = field(default_factory=dict)
-    codes: dict[Row, None] = field(default_factory=dict)
-    seqs: dict[str, int] = field(default_factory=dict)
-    lost: dict[Row, Row] = field(default_factory=dict)
-    lists: dict[Row, Row] = field(default_factory=dict)
-    seq: int = 0
-    latest_at: int = 0
-    away: bool = False
-    unique: bool = True
+    unique = True
+
+    def __init__(self) -> None:
+        self.away = False
+        self.replies: dict[Key, bytes | None] = {}
+        self.sessions: dict[str, list[Any]] = {}
+        self.open_at: dict[str, str] = {}
+        self.open_of: dict[str, str] = {}
+        self.usage: dict[tuple[str, str], Row] = {}
+        self.chips: dict[str, Row] = {}
+        self.codes: dict[Row, None] = {}
+        self.seqs: dict[str, int] = {}
+        self.lost: dict[Row, Row] = {}
+        self.lists: dict[Row, Row] = {}
+        self.seq = 0
+        self.latest_at = 0
 
     def open_sessions(self) -> list[Row]:
         return [tuple(self.sessions[session_id]) for session_id in sorted(self.open_at.values())]
@@ -93,7 +92,6 @@ class ScribeModel:
             database.latest_at = max(database.latest_at, draft.at)
             if key is not None:
                 database.replies[key] = reply
-        database.records += batch.drafts
         _keep_reports(database, batch)
         commands = [sign_order(order, self._signer) for order in batch.orders]
         return orders.Committed(Head(database.seq, b"", database.latest_at), replies, commands)
@@ -103,7 +101,6 @@ class ScribeModel:
         if order.accept_clock is not None:
             database.seq += 1
             database.latest_at = order.accept_clock.at
-            database.records.append(order.accept_clock)
         answers = [(key, database.replies[key]) for key in dict.fromkeys(order.keys) if key in database.replies]
         self._in_doubt = False
         return orders.Recalled(answers, self._book(order))
@@ -189,22 +186,28 @@ def _change_sessions(database: Database, batch: Batch) -> None:
         for place, value in zip(_CHANGED, values, strict=True):
             row[place] = value
         changed[session_id] = row
-        if row[_ENDED_AT] is not None:
-            _free(at, row[_MACHINE], session_id)
-            _free(of, row[_OPERATOR], session_id)
+        _free(at, row[_MACHINE], session_id)
+        _free(of, row[_OPERATOR], session_id)
+        _occupy(database, at, of, row)
     for opened in batch.opened:
         row = list(opened)
         if row[0] in database.sessions or row[0] in changed:
             raise IntegrityError("UNIQUE constraint failed: sessions.session_id")
         changed[row[0]] = row
-        if row[_ENDED_AT] is None:
-            if database.unique and (row[_MACHINE] in at or row[_OPERATOR] in of):
-                raise IntegrityError("UNIQUE constraint failed: an open session")
-            at[row[_MACHINE]] = row[0]
-            if row[_OPERATOR] is not None:
-                of[row[_OPERATOR]] = row[0]
+        _occupy(database, at, of, row)
     database.sessions.update(changed)
     database.open_at, database.open_of = at, of
+
+
+def _occupy(database: Database, at: dict[str, str], of: dict[str, str], row: list[Any]) -> None:
+    """Enter an open session into both indexes."""
+    if row[_ENDED_AT] is not None:
+        return
+    if database.unique and (row[_MACHINE] in at or row[_OPERATOR] in of):
+        raise IntegrityError("UNIQUE constraint failed: an open session")
+    at[row[_MACHINE]] = row[0]
+    if row[_OPERATOR] is not None:
+        of[row[_OPERATOR]] = row[0]
 
 
 def _free(index: dict[str, str], name: str | None, session_id: str) -> None:

@@ -54,6 +54,7 @@ class Ground(Struct):
     quiet_since: int = 0
     quiet_since_at: dict[str, int] = field(default_factory=dict)
     blind_until: int = 0
+    known: dict[int, int] = field(default_factory=dict)
 
     # --- what disturbs ---
 
@@ -69,13 +70,21 @@ class Ground(Struct):
         """Until then gateways may go by what they knew before."""
         self.blind_until = max(self.blind_until, until)
         self.disturbed(until)
+        for change, known in self.known.items():
+            if known > self.timeline.now:
+                self.known[change] = max(known, until + self._to_know_ms())
 
     # --- looking ---
 
     def changed(self) -> None:
-        """The registries changed, or somebody ordered something."""
+        """The registries changed, or somebody ordered something. ``known``: by when every gateway goes by it."""
+        now = self.timeline.now
+        self.known[now] = max(now, self.blind_until) + self._to_know_ms()
         for host in self.chips.values():
             self.look(host)
+
+    def _to_know_ms(self) -> int:
+        return PROMPT_MS + 4 * self.limits.slowest_commit_ms
 
     def look(self, host: ChipHost) -> None:
         """See whether a closed relay has its ground, and when to look again."""
@@ -118,15 +127,12 @@ class Ground(Struct):
         renewal that was on its way may still be taken while the lease before it lasts."""
         lease_ms = max(self.limits.policy.lease.lease_s, self.limits.policy.offline.lease_s) * 1000 / host.clocks.rate
         error_ms = self.limits.clock_error_ms
-        by_lease = max(touched, self.blind_until) + PROMPT_MS + 4 * self.limits.slowest_commit_ms
-        by_lease += int(2 * lease_ms) + 30_000
+        by_lease = self.known.get(touched, touched) + int(2 * lease_ms) + 30_000
         if error_ms is None:
             by_calendar = lost + int(2 * lease_ms)
         else:
             slow_ms = int(max(0.0, lease_ms * (1 - host.clocks.rate)))
             by_calendar = lost + slow_ms + error_ms + LATE_BY_CLOCK_MS
-        if touched + int(2 * lease_ms) + 60_000 < lost and self.blind_until < touched:
-            by_lease = 0
         return max(by_lease, by_calendar) + self._drain_ms(host)
 
     # --- judging ---

@@ -77,7 +77,7 @@ def make_config(seed: int) -> Config:
     random = Random(f"{seed}/config")
     hours = random.choice((4, 8, 12, 24, 24, 48))
     begin_ms = random.randrange(6, 22) * HOUR_MS
-    real = random.random() < 0.02
+    real, wild = random.random() < 0.02, random.random() < 0.06
     hostile = random.choice((0.002, 0.02)) if random.random() < 0.1 else 0.0
     return Config(
         seed=seed,
@@ -85,7 +85,7 @@ def make_config(seed: int) -> Config:
         hours=2 if real else hours,
         machines=random.randrange(3, 9),
         people=random.randrange(3, 9),
-        gateways=random.choice(GATEWAYS),
+        gateways=1 if wild else random.choice(GATEWAYS),
         policy=make_policy(random),
         weather=Weather(
             base_ms=random.choice((2, 20, 100, 400)),
@@ -96,7 +96,7 @@ def make_config(seed: int) -> Config:
         usage_every_s=random.choice((10, 30, 60, 60, 120)),
         persistent_broker=random.random() < 0.75,
         events_kept=random.choice((5, 1000, 1000)),
-        wild_clocks=random.random() < 0.06,
+        wild_clocks=wild,
         real_tokens=real,
         sqlite=real and random.random() < 0.5,
         commit_ms=random.choice(((1, 3), (1, 30), (5, 800))),
@@ -107,7 +107,7 @@ def make_plan(config: Config) -> list[Act]:
     """Visits in working hours, and faults at any time; sorted by time."""
     random = Random(f"{config.seed}/plan")
     until = config.hours * HOUR_MS
-    acts = _visits(config, random, until) + _faults(config, random, until)
+    acts = _visits(config, random, until) + _faults(config, random, until) + _around_midnight(config, random, until)
     return sorted(acts, key=lambda act: act.at)
 
 
@@ -139,6 +139,22 @@ def _visit(config: Config, random: Random, person: str) -> Visit:
     machine_id = f"HJ-{random.randrange(config.machines):04}"
     leave = "finish" if random.random() < 0.7 else "forget"
     return Visit(person, machine_id, shows, bursts, leave, tries=random.choice((1, 2, 4)))  # type: ignore[arg-type]
+
+
+def _around_midnight(config: Config, random: Random, until: int) -> list[Act]:
+    """Midnight is when certificates end: people work through it, and just then something fails."""
+    acts: list[Act] = []
+    for midnight in range(MIDNIGHT_MS + DAY_MS - config.base_ms, until, DAY_MS):
+        for number in range(config.people):
+            if random.random() < 0.5:
+                visit = _visit(config, random, f"P{number:06}")
+                bursts = tuple((random.randrange(2_000, 30_000), random.randrange(60_000, 300_000)) for _ in range(12))
+                late = msgspec.structs.replace(visit, bursts=bursts, tries=4)
+                acts.append(Act(midnight - random.randrange(60_000, 2_400_000), "visit", number, visit=late))
+        for _ in range(random.randrange(6)):
+            kind = random.choice(("chip cut", "chip cut", "chip stall", "gateway dies", "broker crash", "gateway cut"))
+            acts += _fault(config, random, kind, midnight - random.randrange(5_000, 1_800_000))
+    return acts
 
 
 # --- faults -----------------------------------------------------------------------------------------------------

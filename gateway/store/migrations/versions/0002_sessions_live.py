@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("list_version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("offline_for_s", sa.Integer(), nullable=False),
+        sa.Column("lease_s", sa.Integer(), nullable=False),
         sa.Column("entries", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("machine_id", "list_version", name=op.f("pk_offline_lists")),
         sqlite_with_rowid=False,

@@ -1,0 +1,138 @@
+"""``weldgate operator``: a person's rolling code, and how the person stands."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import segno
+import typer
+from sqlalchemy import Connection
+
+from gateway.cli.desk import looking, say
+from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
+from gateway.clock import now_ms
+from gateway.core.credential import STEP_S, STEPS_OFF
+from gateway.core.model import Certificate, Millis
+from gateway.core.rules import completed_years, local_time
+from gateway.keys import CODES_FILE, KeysError, open_code_keys
+from gateway.registry import orders
+from gateway.registry.acts import overridings, when
+from gateway.store import overview
+from gateway.store.controls import about_overrides_for, acts
+from gateway.store.engine import DEFAULT_URL
+from gateway.store.overview import OperatorFacts, Wanted
+from gateway.web.api import OperatorCode, operator_code
+
+app = typer.Typer(help="Operators: a rolling code, how somebody stands.", no_args_is_help=True)
+OperatorArgument = Annotated[str, typer.Argument(help="The person's number.")]
+
+SHOWN_OVERRIDES = 5
+
+
+# --- code -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def code(
+    operator: OperatorArgument,
+    qr: Annotated[bool, typer.Option("--qr", help="Also as a QR code, for the machine's scanner.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with the next one as it changes, until Ctrl-C.")
+    ] = False,
+    keys: KeysOption = DEFAULT_KEYS,
+    database: DatabaseOption = DEFAULT_URL,
+) -> None:
+    """The person's rolling code of the present 30 s; it opens once. With the keys of the gateways that check it."""
+    with looking(database) as connection:
+        operator_id = orders.registered_operator(connection, operator).operator_id
+        key = _key(keys)
+    for shown in codes(key, operator_id, now_ms, time.sleep):
+        _print_code(shown, qr=qr)
+        if not watch:
+            return
+
+
+def _key(keys: Path) -> bytes:
+    """The secret that makes codes. One made here, beside the gateways, would make codes that they refuse."""
+    if not (keys / CODES_FILE).is_file():
+        raise KeysError(f"--keys {keys}: there is no {CODES_FILE}; name the folder of the gateway's keys")
+    return open_code_keys(keys)[0]
+
+
+def codes(
+    key: bytes, operator_id: str, now: Callable[[], Millis], wait: Callable[[float], None]
+) -> Iterator[OperatorCode]:
+    """The present code, then each next one as its time begins; ``wait`` takes seconds."""
+    while True:
+        shown = operator_code(key, operator_id, now())
+        yield shown
+        while (left_ms := shown.valid_until - now()) > 0:
+            wait(left_ms / 1000)
+
+
+def _print_code(shown: OperatorCode, *, qr: bool) -> None:
+    say(shown.code)
+    if qr:
+        segno.make(shown.code, error="m").terminal(compact=True)
+    taken_until = shown.valid_until + STEPS_OFF * STEP_S * 1000
+    say(
+        f"有效至 valid until {local_time(shown.valid_until):%H:%M:%S}, 最迟 taken until "
+        f"{local_time(taken_until):%H:%M:%S} (Asia/Shanghai), 只能用一次 opens once"
+    )
+
+
+# --- show -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def show(operator: OperatorArgument, database: DatabaseOption = DEFAULT_URL) -> None:
+    """How a person stands: registry (personal numbers never shown), certificates, running session, overrides."""
+    with looking(database) as connection:
+        known = orders.registered_operator(connection, operator)
+        for line in _in_words(connection, known, now_ms()):
+            say(line)
+
+
+def _in_words(connection: Connection, known: OperatorFacts, now: Millis) -> Iterator[str]:
+    operator_id, today = known.operator_id, local_time(now).date()
+    yield f"人员 operator      {operator_id}  {_name(known.name)}  {known.status}  {_age(known.born_on, today)}"
+    yield (
+        f"证件 on record     身份证 ID number {_whether(known.has_id_number)}  手机 phone {_whether(known.has_phone)}"
+    )
+    for work, firm in overview.employments(connection, operator_id):
+        yield f"从业 employed      {work.uscc}  {firm or '—'}  {work.since or '?'} … {work.until or '至今 until now'}"
+    for certificate in overview.certificates(connection, operator_id):
+        yield f"证书 certificate   {_certificate(certificate)}"
+    for session in overview.sessions(connection, Wanted(operator_id=operator_id), limit=1):
+        yield (
+            f"会话 session       {session.session_id}  {session.machine_id}  {session.state}  自 since "
+            f"{when(session.granted_at)}  租约至 lease until {when(session.lease_until)}"
+        )
+    for story in overridings(acts(connection, about_overrides_for(operator_id)))[:SHOWN_OVERRIDES]:
+        until = story.until()
+        ends = f"  至 until {when(until)}" if until else ""
+        codes = " ".join(story.asked.codes)
+        yield f"临时放行 override  {story.override_id}  {story.state(now)}  {story.asked.machine_id}  {codes}{ends}"
+
+
+def _name(name: str | None) -> str:
+    """The family name; enough to tell whether a badge belongs to the person who stands there."""
+    return name[0] + "*" * (len(name) - 1) if name else "—"
+
+
+def _age(born_on: date | None, today: date) -> str:
+    return f"年龄 age {completed_years(born_on, today)}" if born_on else "年龄未知 age unknown"
+
+
+def _whether(known: bool) -> str:
+    return "有 yes" if known else "无 no"
+
+
+def _certificate(held: Certificate) -> str:
+    review = f"复审 review {held.review_due or '?'} / {held.reviewed_on or '未记录 not recorded'}"
+    return (
+        f"{held.ref}  {held.number}  {held.item}  {held.valid_from or '?'} … {held.valid_until}  {review}  "
+        f"{held.status}  {held.verification}"
+    )
