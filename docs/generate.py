@@ -36,7 +36,7 @@ from gateway.registry.columns import KINDS, Column
 from gateway.settings import Settings
 from gateway.wire import acl, messages, topics
 from gateway.wire.codec import MAX_PAYLOAD_BYTES, encode, wire_reasons
-from gateway.wire.tokens import ALGORITHM, ISSUER, Grant
+from gateway.wire.tokens import ALGORITHM, ISSUER, Command, Grant
 from simulator import scenario
 from simulator.arms import LOCK_ARMS, QUESTION_ARMS, LockArm, QuestionArm
 
@@ -388,6 +388,8 @@ def described(kind: types.Type) -> str:
             return " ".join(code(value) for value in kind.values)
         case types.VarTupleType() | types.ListType():
             return f"array of {described(kind.item_type)}"
+        case types.TupleType():
+            return f"[{', '.join(described(one) for one in kind.item_types)}]"
         case types.StructType() | types.DictType():
             return "object"
         case _:
@@ -441,12 +443,12 @@ def topic_list() -> str:
     feeds = [
         (topics.feed(division, "decision"), "gateway"),
         (topics.feed(division, "usage"), "gateway"),
-        (topics.feed(division, "alert"), "nobody yet (reserved)"),
+        (topics.feed(division, "alert"), "gateway"),
     ]
     rows = [
         *to_gateway,
         (topics.decision(machine), "gateway"),
-        (topics.command(machine), "nobody yet (reserved)"),
+        (topics.command(machine), "gateway"),
         *feeds,
         (topics.gateway_status("{instance}"), "gateway"),
     ]
@@ -545,6 +547,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "limits": limits,
     "request": payload(model.Request),
     "usage": payload(model.Usage),
+    "command": payload(messages.CommandMessage),
+    "command-claims": payload(Command),
+    "feed-alert": payload(messages.FeedAlert),
     "event": payload(model.Event),
     "status": payload(model.Status),
     "decision": payload(messages.DecisionMessage),

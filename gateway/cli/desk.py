@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -16,8 +15,6 @@ from gateway.store.engine import open_engine, reading
 
 ByOption = Annotated[str, typer.Option("--by", help="Name of the person who orders this; goes on record.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in a few words; goes on record.")]
-WIDEST = 10_000
-"""A table is as wide as its content: what is cut off at the edge of a terminal cannot be copied."""
 
 
 @contextmanager
@@ -48,7 +45,8 @@ def say(line: str) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*headers, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    out.print(table, width=WIDEST)
+    """As wide as its content: what is cut off at the edge of a terminal cannot be copied."""
+    lines = [headers, *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(map(set_cell_size, line, widths)).rstrip())

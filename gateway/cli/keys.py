@@ -12,7 +12,7 @@ from gateway.keys import open_keys, rotate_code_key
 PUBLIC_FILE = 0o644
 
 app = typer.Typer(
-    help="Signing keys: the public set for chips, rotation; the secret of rolling codes.", no_args_is_help=True
+    help="Signing keys: the public set for chips, rotation; also of rolling codes' secret.", no_args_is_help=True
 )
 
 

@@ -38,9 +38,7 @@ SHOWN_OVERRIDES = 5
 def code(
     operator: OperatorArgument,
     qr: Annotated[bool, typer.Option("--qr", help="Also as a QR code, for the machine's scanner.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Go on with the next one as it changes, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with each next one, until Ctrl-C.")] = False,
     keys: KeysOption = DEFAULT_KEYS,
     database: DatabaseOption = DEFAULT_URL,
 ) -> None:
@@ -57,7 +55,9 @@ def code(
 def _key(keys: Path) -> bytes:
     """The secret that makes codes. One made here, beside the gateways, would make codes that they refuse."""
     if not (keys / CODES_FILE).is_file():
-        raise KeysError(f"--keys {keys}: there is no {CODES_FILE}; name the folder of the gateway's keys")
+        raise KeysError(
+            f"--keys {keys}: there is no {CODES_FILE}; name the folder of the gateway's keys, or start it once"
+        )
     return open_code_keys(keys)[0]
 
 

@@ -239,7 +239,7 @@ def approve_override(
     INVARIANT: two people, neither of them the operator, make an override.
     """
     asked, name = story.asked, named(by)
-    _still(story, now, ("asked",), "nothing was changed; ask anew where it is needed (weldgate override ask)")
+    _still(story, now, ("asked",), "nothing was approved; ask anew if it is needed (weldgate override ask)")
     if person(name) == person(asked.by):
         raise ControlError(f"by = {name!r}: asked for it; a second person has to approve")
     _not_the_welder(name, welder)

@@ -80,7 +80,7 @@ def machine(connection: Connection, machine_id: str) -> MachineFacts | None:
 def firms_of(connection: Connection, machine_ids: set[str]) -> dict[str, str]:
     """The credit code of each machine's firm."""
     query = sa.select(_machines.c.machine_id, _machines.c.uscc).where(_machines.c.machine_id.in_(machine_ids))
-    return dict(connection.execute(query).tuples())
+    return {row.machine_id: row.uscc for row in connection.execute(query)}
 
 
 class ChipFacts(Struct, frozen=True):

@@ -6,8 +6,6 @@ from gateway.wire.inbound import Inbound, Outbound
 LONGEST_TOPIC = 256
 LONGEST_CORRELATION_BYTES = 256
 """A chip chooses both, and both are sent back: more would make answers larger than the protocol's payloads are."""
-_TAKEN = {*topics.CHIP_TOPICS, "command"}
-"""What others listen to for something else than answers."""
 
 
 def reply_to(inbound: Inbound, machine_id: str, payload: bytes, expires_s: int | None) -> Outbound:
@@ -20,7 +18,7 @@ def reply_to(inbound: Inbound, machine_id: str, payload: bytes, expires_s: int |
 
 
 def _may_have_answers(topic: str, machine_id: str) -> bool:
-    """Whether it lies under the machine's own topics and is none of those with another purpose.
+    """Whether it is one of the machine's own topics for answers: production brokers let it hear no others.
 
     >>> _may_have_answers("weldgate/v1/HJ-0001/reply/7", "HJ-0001")
     True
@@ -31,4 +29,5 @@ def _may_have_answers(topic: str, machine_id: str) -> bool:
     if len(topic) > LONGEST_TOPIC or not topic.startswith(own) or not topic.isprintable():
         return False
     levels = topic.removeprefix(own).split("/")
-    return all(levels) and levels[0] not in _TAKEN and not any(sign in topic for sign in "+#")
+    heard = topic == topics.decision(machine_id) or levels[0] == "reply"
+    return heard and all(levels) and not any(sign in topic for sign in "+#")

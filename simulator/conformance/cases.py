@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
 Kind = Literal["must", "should"]
 State = Literal["passed", "failed", "not run"]
 StandT = TypeVar("StandT")
+T = TypeVar("T")
 _number = re.compile(r"\d+")
 
 
@@ -48,6 +49,28 @@ class About(Struct, frozen=True):
     kind: Kind = "must"
     takes_s: float = 0
     needs: tuple[str, ...] = ()
+
+
+class Observations:
+    """What was played once, however many cases rest on it; a failure is remembered like anything else."""
+
+    def __init__(self) -> None:
+        self._made: dict[Callable[..., Any], Any] = {}
+
+    async def of(self, watch: Callable[[Any], Awaitable[T]], stand: Any) -> T:
+        """What ``watch`` sees on the stand; raises Failed and NotRun as it did."""
+        if watch not in self._made:
+            try:
+                self._made[watch] = await watch(stand)
+            except (Failed, NotRun) as outcome:
+                self._made[watch] = outcome
+        seen = self._made[watch]
+        if isinstance(seen, Failed):
+            raise Failed(seen.expected, seen.seen)
+        if isinstance(seen, NotRun):
+            raise NotRun(str(seen), declared=seen.declared)
+        found: T = seen
+        return found
 
 
 class Case(Struct, Generic[StandT], frozen=True):

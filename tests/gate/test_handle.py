@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
 from gateway.core.model import Facts
-from gateway.core.policy import Lease, Policy
+from gateway.core.policy import Lease, Policy, Requests
 from gateway.gate.entry import Entry
 from gateway.gate.reports import set_aside
 from gateway.wire import topics
@@ -49,10 +49,15 @@ def test_an_allow_opens_one_session_for_the_longest_time_that_its_grant_holds(ga
     assert len(gate.sessions) == 1
 
 
-@pytest.mark.parametrize(("at", "lease_until"), [(NOW, NOW + 923_000), (None, NOW + 948_000)])
-def test_a_chip_without_a_clock_may_begin_until_it_gives_up_its_request(at: int | None, lease_until: int) -> None:
-    session = make_gate(Policy(lease=Lease(start_by_s=5))).opened(at=at)
-    assert (session.has_clock, session.lease_until) == (at is not None, lease_until)
+@pytest.mark.parametrize(
+    ("at", "clock"),
+    [(NOW, True), (NOW - 60_000, True), (NOW - 60_001, False), (NOW + 60_001, False), (None, False)],
+)
+def test_in_the_books_any_chip_begins_until_it_gives_up_and_only_a_good_clock_is_one(
+    at: int | None, clock: bool
+) -> None:
+    session = make_gate(Policy(lease=Lease(start_by_s=5), requests=Requests(max_age_s=600))).opened(at=at)
+    assert (session.has_clock, session.lease_until) == (clock, NOW + 30_000 + 918_000)
 
 
 def test_invariant_an_allow_carries_a_grant_for_this_machine_request_and_challenge(
@@ -264,14 +269,37 @@ def test_other_events_are_recorded_and_change_no_session(gate: Gate, kind: str) 
     assert len(gate.sessions) == 1
 
 
-def test_a_grant_that_the_chip_rejects_ends_its_session_unless_it_is_in_use(gate: Gate) -> None:
-    session_id = gate.opened().session_id
-    gate.event("unlocked", session_id)
-    gate.event("grant_rejected", session_id, reason="other_challenge")
-    assert len(gate.sessions) == 1
-    again = gate.opened().session_id
-    gate.event("grant_rejected", again, reason="late")
-    assert len(gate.sessions) == 0
+@pytest.mark.parametrize(
+    ("reason", "after_s", "ended"),
+    [
+        ("other_challenge", 1, True),
+        ("late", 1, False),
+        ("bad_signature", 1, False),
+        (None, 35, False),
+        ("late", 36, True),
+        (None, 36, True),
+    ],
+)
+def test_a_grant_that_the_chip_rejects_ends_its_session_once_it_cannot_be_taken_any_more(
+    gate: Gate, reason: str | None, after_s: int, ended: bool
+) -> None:
+    session = gate.opened()
+    gate.clock.pass_s(after_s)
+    gate.event("grant_rejected", session.session_id, reason=reason)
+    assert (session.end_reason == "grant_rejected") == ended
+
+
+def test_a_second_copy_of_a_grant_in_use_that_the_chip_rejects_ends_nothing(gate: Gate) -> None:
+    session = gate.running()
+    gate.event("grant_rejected", session.session_id, reason="other_challenge")
+    assert session.state == "unlocked"
+
+
+def test_a_grant_that_was_refused_for_a_moment_and_then_taken_runs_as_any(gate: Gate) -> None:
+    session = gate.opened()
+    gate.event("grant_rejected", session.session_id, reason="late")
+    gate.event("unlocked", session.session_id)
+    assert session.state == "unlocked"
 
 
 def test_news_of_a_boot_before_the_grant_that_comes_late_ends_nothing(gate: Gate) -> None:

@@ -170,7 +170,7 @@ def ends(gate: Gate, session: Session, reason: EndReason) -> None:
             gate.clock.now = session.open_until + 1
             gate.tick()
         case "grant_rejected":
-            gate.event("grant_rejected", session.session_id, reason="late")
+            gate.event("grant_rejected", session.session_id, reason="other_challenge")
         case "power":
             gate.event("boot", session.session_id)
         case "replaced":
@@ -273,7 +273,7 @@ def rejected(gate: Gate, session: Session, **different: Any) -> str | None:
 def test_a_chip_that_refuses_a_lock_for_it_runs_another_session_ends_it_once_no_grant_can_come(gate: Gate) -> None:
     session = gate.opened()
     locked(gate)
-    gate.clock.pass_s(60)
+    gate.clock.pass_s(35)
     assert rejected(gate, session, reason="other_session") is None
     gate.clock.pass_s(1)
     assert rejected(gate, session, reason="other_session") == session.session_id

@@ -103,7 +103,7 @@ def test_a_list_holds_those_let_in_here_lately_by_their_badges_digest_until_thei
     assert listed(command)["P000123"] == MIDNIGHT_S
     assert b"P000123" not in msgspec.json.encode(command)
     assert entry.offline_list is not None
-    assert entry.offline_list[:4] == ("HJ-0001", 1, command.iat * 1000, FOR_S)
+    assert entry.offline_list[:5] == ("HJ-0001", 1, command.iat * 1000, FOR_S, 600)
     assert entry.draft is None
 
 
@@ -340,16 +340,64 @@ def test_where_nothing_bounds_an_allow_a_list_that_was_taken_is_not_sent_over_an
     assert chip.gets(60) == []
 
 
+# --- refused ----------------------------------------------------------------------------------------------------
+
+
+def refused(gate: Gate, command: Command, **detail: Any) -> None:
+    gate.event("grant_rejected", None, command.aud, reason="late", detail={"command_id": command.jti} | detail)
+
+
+def test_a_list_that_the_chip_refused_goes_out_again_whole(gate: Gate) -> None:
+    """Though it showed a fresh challenge meanwhile."""
+    chip = Chip(gate)
+    chip.works("P000123", "P000456")
+    first = only(chip.gets())
+    chip.fresh()
+    refused(gate, first)
+    again = only(chip.gets(5))
+    assert (again.list_version, again.base_version, set(listed(again))) == (1, UNSET, {"P000123", "P000456"})
+
+
+def test_a_chip_that_holds_a_later_list_than_ours_gets_one_above_it(gate: Gate) -> None:
+    """As after a restore from a backup."""
+    chip = Chip(gate)
+    chip.works("P000123")
+    refused(gate, only(chip.gets()), list_version=41)
+    again = only(chip.gets(5))
+    assert (again.list_version, again.base_version, set(listed(again))) == (42, UNSET, {"P000123"})
+
+
+def test_another_command_that_was_refused_sends_no_list(gate: Gate) -> None:
+    chip = Chip(gate)
+    chip.works("P000123")
+    chip.gets()
+    gate.event("grant_rejected", None, detail={"command_id": "another", "list_version": 41})
+    gate.event("grant_rejected", None)
+    assert chip.gets(20) == []
+
+
+@pytest.mark.parametrize("held", [2**31 - 1, 2**53, 2**63 - 1, 2**64, 10**30, True, -1, "9", 1.5, None, [1]])
+def test_a_version_that_no_gateway_ever_gave_raises_no_number_beyond_what_the_database_holds(
+    gate: Gate, held: object
+) -> None:
+    chip = Chip(gate)
+    chip.works("P000123")
+    refused(gate, only(chip.gets()), list_version=held)
+    version = only(chip.gets(5)).list_version
+    assert version is not UNSET
+    assert 1 <= version < 2**31 - 1
+
+
 # --- durable or not ---------------------------------------------------------------------------------------------
 
 
 def test_after_a_restart_numbers_go_on_and_the_chip_gets_the_whole_list(gate: Gate) -> None:
     chip = chip_with_a_list(gate, "P000123")
     held = gate.state.offline.sent["HJ-0001"]
-    row = ("HJ-0001", held.version, held.at, held.for_s, msgspec.json.encode(held.welders))
+    row = ("HJ-0001", held.version, held.at, held.for_s, held.lease_s, msgspec.json.encode(held.welders))
     restarted = make_gate(POLICY)
     restarted.read_back(whole=True, lists=[row], recent=[("HJ-0001", "P000456", NOW), ("HJ-0001", "P000123", NOW)])
-    assert restarted.state.offline.sent["HJ-0001"] == OfflineList(1, held.at, FOR_S, held.welders)
+    assert restarted.state.offline.sent["HJ-0001"] == OfflineList(1, held.at, FOR_S, 600, held.welders)
     after = Chip(restarted)
     command = only(after.gets())
     assert (command.list_version, command.base_version, len(listed(command))) == (2, UNSET, 2)

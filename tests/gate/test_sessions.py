@@ -131,7 +131,7 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         if ends:
             known.reason = why
             assert self.sessions.chip_knows_end(taken.session_id) == (
-                step in ("locked", "boot", "not_running", "grant_rejected")
+                step in ("locked", "boot", "not_running")
             )
         known.state = after
 

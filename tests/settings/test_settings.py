@@ -58,7 +58,7 @@ def value(settings: Settings, name: str) -> str:
 
 
 def test_every_setting_is_among_those_tried_here() -> None:
-    assert set(VALUES) | {"config", "accept_clock"} == set(Settings.model_fields)
+    assert set(VALUES) | {"config", "accept_clock", "api_token"} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", VALUES)

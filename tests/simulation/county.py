@@ -232,7 +232,7 @@ def make_policy(random: Random) -> Policy:
     if random.random() < 0.2:
         document["rules"] = {"outside_permitted_hours": "enforce"}
         document["hours"] = {"from": "06:00", "until": random.choice(("17:00", "20:00", "22:00"))}
-    if random.random() < 0.3:
-        for_s, lease_s = random.choice((600, 7_200, 50_000)), random.choice((60, 600))
+    if random.random() < 0.4:
+        for_s, lease_s = random.choice((1_200, 7_200, 50_000)), random.choice((60, 600))
         document["offline"] = {"for_s": for_s, "lease_s": lease_s, "operators": random.choice((2, 20))}
     return msgspec.convert(document, Policy)

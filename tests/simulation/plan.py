@@ -203,7 +203,7 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
     span = random.choice((short, short, long))
     match kind:
         case "chip cut":
-            return [Act(at, kind, chip, span), *_visit_meanwhile(config, random, chip, at, span)]
+            return [Act(at, kind, chip, span), *_visits_meanwhile(config, random, chip, at, span)]
         case "chip power":
             return [Act(at, kind, chip, span)]
         case "chip stall":
@@ -232,13 +232,15 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
             return [Act(at, kind, gateway if "gateway" in kind or kind == "scribe dies" else chip, span)]
 
 
-def _visit_meanwhile(config: Config, random: Random, chip: int, at: int, span: int) -> list[Act]:
-    """Somebody comes while a chip cannot be reached, and the chip has noticed."""
-    if span < NOTICED_MS or random.random() < 0.5:
-        return []
-    number = random.randrange(config.people)
-    visit = msgspec.structs.replace(_visit(config, random, f"P{number:06}"), machine_id=f"HJ-{chip:04}", shows="badge")
-    return [Act(at + random.randrange(NOTICED_MS, span), "visit", number, visit=visit)]
+def _visits_meanwhile(config: Config, random: Random, chip: int, at: int, span: int) -> list[Act]:
+    """People come while a chip cannot be reached, and the chip has noticed."""
+    acts: list[Act] = []
+    for _ in range(random.randrange(4) if span > NOTICED_MS else 0):
+        number = random.randrange(config.people)
+        visit = _visit(config, random, f"P{number:06}")
+        visit = msgspec.structs.replace(visit, machine_id=f"HJ-{chip:04}", shows="badge")
+        acts.append(Act(at + random.randrange(NOTICED_MS, span), "visit", number, visit=visit))
+    return acts
 
 
 def _clock_fault(config: Config, random: Random, gateway: int, at: int, back: int) -> list[Act]:

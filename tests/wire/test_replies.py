@@ -18,7 +18,7 @@ def test_without_a_wish_it_is_the_decision_topic() -> None:
     assert reply() == Outbound(f"{OWN}decision", b"answer", expires_s=30)
 
 
-@pytest.mark.parametrize("name", ["reply", "reply/7", "decision", "decision/mine", "答复", "r" * (256 - len(OWN))])
+@pytest.mark.parametrize("name", ["reply", "reply/7", "reply/答复", "decision", "reply/" + "r" * (250 - len(OWN))])
 def test_a_topic_of_its_own_is_honoured(name: str) -> None:
     assert reply(OWN + name).topic == OWN + name
 
@@ -44,6 +44,8 @@ def test_a_topic_of_its_own_is_honoured(name: str) -> None:
         *[pytest.param(OWN + kind, id=f"where chips publish: {kind}") for kind in topics.CHIP_TOPICS],
         pytest.param(f"{OWN}request/more", id="below where chips publish"),
         pytest.param(f"{OWN}command", id="where commands are expected"),
+        pytest.param(f"{OWN}decision/mine", id="below its decisions"),
+        pytest.param(f"{OWN}mine", id="of which no broker's access list knows"),
     ],
 )
 def test_any_other_topic_is_passed_over(topic: str) -> None:

@@ -19,7 +19,7 @@ from gateway.wire.codec import encode, wire_reasons
 from gateway.wire.messages import CommandMessage, DecisionMessage
 from gateway.wire.tokens import ISSUER, Signer
 from simulator.conformance import clocks, mqtt
-from simulator.conformance.cases import About, Failed, NotRun, expect
+from simulator.conformance.cases import About, Failed, NotRun, Observations, expect
 from simulator.conformance.chip.broker import Arrived, Broker
 from simulator.conformance.driver import Answer, Do, Driver, need
 from simulator.conformance.keys import Keys
@@ -79,7 +79,7 @@ class Bench:
         self._powered = False
         self._touched: set[Do] = set()
         self._trusted = False
-        self._observed: dict[Callable[..., Any], Any] = {}
+        self._observations = Observations()
 
     # --- before each case -----------------------------------------------------------------------------------------
 
@@ -117,16 +117,7 @@ class Bench:
 
     async def observed(self, watch: "Callable[[Bench], Awaitable[T]]") -> T:
         """What ``watch`` sees, played once however many cases rest on it."""
-        if watch not in self._observed:
-            try:
-                self._observed[watch] = await watch(self)
-            except Failed as failed:
-                self._observed[watch] = failed
-        seen = self._observed[watch]
-        if isinstance(seen, Failed):
-            raise Failed(seen.expected, seen.seen)
-        found: T = seen
-        return found
+        return await self._observations.of(watch, self)
 
     # --- the bench: what is done to the device --------------------------------------------------------------------
 

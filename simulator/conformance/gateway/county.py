@@ -1,4 +1,4 @@
-"""The registry that a gateway has to be given for the kit: pairs of machine and welder in order, and everybody who is not.
+"""The registry that a gateway has to be given for the kit: pairs of machine and welder in order, and all who are not.
 
 Numbers have valid check digits and areas that do not exist; phone numbers begin with 129, which nobody has.
 """
@@ -92,7 +92,7 @@ def _troubled(today: date) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "CKP-PRESSURE", {"item": "pressure"}
     yield "CKP-WRONG-ITEM-LASTS", {"valid_until": past, "review_due": "", "second": "pressure"}
     yield "CKP-EVERYTHING", {"operator": "blocked", "valid_until": past, "status": "revoked", "employer": OTHER_FIRM}
-    yield "CKP-LAST-DAY", {"valid_until": today + timedelta(days=1), "review_due": ""}
+    yield "CKP-LASTS", {"valid_until": today + timedelta(days=33), "review_due": ""}
 
 
 def _person(made: dict[str, list[Row]], today: date, operator_id: str, number: int, **trouble: Any) -> None:
@@ -130,6 +130,19 @@ def write(folder: Path, made: Tables) -> Path:
             writer.writerow(COLUMNS[name])
             writer.writerows(rows)
     return folder
+
+
+def read(folder: Path) -> dict[str, list[Row]]:
+    """The rows of files that ``write`` wrote; raises OSError, and ValueError for other files."""
+    found: dict[str, list[Row]] = {}
+    for name, columns in COLUMNS.items():
+        with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            header, *found[name] = csv.reader(file)
+        if tuple(header) != columns:
+            raise ValueError(f"{folder / name}.csv is not a file of this kit")
+    if machine(PAIRS) not in {row[0] for row in found["machines"]}:
+        raise ValueError(f"{folder} is not this kit's county")
+    return found
 
 
 def revoked(made: Tables, *operator_ids: str) -> dict[str, list[Row]]:

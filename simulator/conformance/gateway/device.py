@@ -1,4 +1,4 @@
-"""A chip's end of an MQTT connection of which every packet is the kit's choice: MQTT 3.1.1 or 5, clean or kept session."""
+"""A chip's end of an MQTT connection of which every packet is the kit's choice: MQTT 3.1.1 or 5, clean or not."""
 
 import asyncio
 import ssl

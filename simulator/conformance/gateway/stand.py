@@ -1,10 +1,9 @@
-"""The stand that a gateway is tested on: chips of the kit, people of the kit's county, and hooks that act on the gateway."""
+"""The stand that a gateway is tested on: the kit's chips, the people of its county, and hooks that act on the gateway."""
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import date
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -18,7 +17,7 @@ from gateway.wire import topics
 from gateway.wire.messages import CommandMessage, DecisionMessage
 from gateway.wire.tokens import Command, Grant, TokenError, Verifier
 from simulator.conformance import mqtt
-from simulator.conformance.cases import About, Failed, NotRun, expect
+from simulator.conformance.cases import About, Failed, NotRun, Observations, expect
 from simulator.conformance.gateway import county
 from simulator.conformance.gateway.device import Device, Seen
 from simulator.conformance.gateway.tap import Tap
@@ -69,11 +68,11 @@ class Stand:
     """One gateway under test."""
 
     def __init__(
-        self, broker: Broker, jwks: dict[str, Any], today: date, hooks: Hooks, options: Options, log: PacketLog
+        self, broker: Broker, jwks: dict[str, Any], files: county.Tables, hooks: Hooks, options: Options, log: PacketLog
     ) -> None:
         self.hooks = hooks
         self.options = options
-        self.today = today
+        self.files = files
         self.verifier = Verifier(jwks)
         self._broker = broker
         self._log = log
@@ -83,6 +82,7 @@ class Stand:
         self._left = random.sample(range(1, county.PAIRS + 1), county.PAIRS)
         self._open: list[tuple[str, str]] = []
         self.air: Device
+        self._observations = Observations()
 
     async def begin(self, about: About) -> None:
         """Fresh ears: everything that the gateway says on chips' and on the feed's topics."""
@@ -109,6 +109,10 @@ class Stand:
         for machine_id, session_id in self._open if self._devices else ():
             await self.event(machine_id, "locked", session_id, reason="operator")
         self._open.clear()
+
+    async def observed(self, watch: "Callable[[Stand], Awaitable[T]]") -> T:
+        """What ``watch`` sees, played once however many cases rest on it."""
+        return await self._observations.of(watch, self)
 
     # --- who is there ---------------------------------------------------------------------------------------------
 

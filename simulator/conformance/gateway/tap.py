@@ -24,7 +24,7 @@ class Tapped(Struct, frozen=True):
 
 
 class Tap:
-    """The gateway is told to use this address as its broker. ``deaf``: subscriptions are granted, nothing is delivered."""
+    """The gateway is told to use this address as its broker. ``deaf``: it subscribes, and nothing is delivered."""
 
     def __init__(self, host: str, port: int, log: PacketLog) -> None:
         self.passed: list[Tapped] = []

@@ -1,0 +1,117 @@
+"""The real gateway for the gateway kit, with all that the kit may ask for: stopped, started, fed, broken, tapped."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from simulator.conformance.cases import Result
+from simulator.conformance.gateway import county
+from simulator.conformance.gateway.all import GATEWAY
+from simulator.conformance.gateway.stand import Hooks, Options, Stand
+from simulator.conformance.gateway.tap import Tap
+from simulator.conformance.packet_log import PacketLog
+from simulator.conformance.runner import play
+from simulator.link import Broker
+from tests.support.brokers import Mosquitto
+from tests.support.gateway import Gateway
+
+POLICY = "[lease]\nlease_s = 6\nstart_by_s = 3\nidle_lock_s = 60\ndrain_deadline_s = 2\n"
+OPTIONS = Options(answer_s=4.0, quiet_s=0.3, ready_s=30.0, longest_s=20.0)
+
+
+def weldgate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gateway", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Under:
+    """A gateway behind a tap, on the kit's county; ``jwks`` is what its chips believe."""
+
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self.folder = folder
+        self.broker = broker
+        self.files = county.tables(date.today())  # noqa: DTZ011  (no case is near midnight's edge)
+        self.database, self.keys = folder / "gateway.db", folder / "keys"
+        self.jwks: dict[str, Any] = {}
+        self.gateway: Gateway
+
+    def prepare(self) -> None:
+        files = county.write(self.folder / "county", self.files)
+        done = self.imported(files)
+        assert done.returncode == 0, done.stderr
+        out = self.folder / "jwks.json"
+        assert weldgate("keys", "public", "--keys", str(self.keys), "--out", str(out)).returncode == 0
+        self.jwks = json.loads(out.read_text())
+        (self.folder / "policy.toml").write_text(POLICY)
+
+    def imported(self, files: Path) -> subprocess.CompletedProcess[str]:
+        where = ("--database", f"sqlite:///{self.database}", "--keys", str(self.keys))
+        return weldgate("registry", "import", str(files), *where)
+
+    def start(self, port: int) -> None:
+        url, policy = f"mqtt://127.0.0.1:{port}", self.folder / "policy.toml"
+        self.gateway = Gateway(url, self.database, self.keys, "conformance", policy).start().until_ready()
+
+    # --- hooks ---
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.gateway.kill)
+
+    async def again(self) -> None:
+        await asyncio.to_thread(lambda: self.gateway.start().until_ready())
+
+    async def import_files(self, files: Path) -> bool:
+        return (await asyncio.to_thread(self.imported, files)).returncode == 0
+
+    async def break_storage(self) -> None:
+        self.gateway.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON ledger BEGIN SELECT RAISE(FAIL, 'the ledger is broken'); END"
+        )
+
+    async def mend_storage(self) -> None:
+        with contextlib.suppress(sqlite3.OperationalError):
+            self.gateway.execute("DROP TRIGGER broken")
+
+    def hooks(self, tap: Tap, **other: Any) -> Hooks:
+        given: dict[str, Any] = {"stop": self.stop, "start": self.again, "import_files": self.import_files}
+        given |= {"break_storage": self.break_storage, "mend_storage": self.mend_storage, "tap": tap}
+        return Hooks(**given | other)
+
+
+MakeTap = Callable[[str, int, PacketLog], Tap]
+
+
+@asynccontextmanager
+async def under_test(folder: Path, broker: Mosquitto, make_tap: MakeTap = Tap) -> AsyncIterator[tuple[Under, Tap]]:
+    """A ready gateway behind a tap."""
+    under, tap = Under(folder, broker), make_tap("127.0.0.1", broker.port, PacketLog())
+    await asyncio.to_thread(under.prepare)
+    port = await tap.start("127.0.0.1", 0)
+    try:
+        await asyncio.to_thread(under.start, port)
+        yield under, tap
+    finally:
+        if hasattr(under, "gateway"):
+            under.gateway.close()
+        await tap.close()
+
+
+async def results(
+    under: Under, tap: Tap, *only: str, port: int = 0, options: Options = OPTIONS, **hooks: Any
+) -> dict[str, Result]:
+    """Play the cases whose ids begin so, over the broker or what stands in front of it at ``port``; by id."""
+    log = PacketLog()
+    broker = Broker("127.0.0.1", port or under.broker.port)
+    stand = Stand(broker, under.jwks, under.files, under.hooks(tap, **hooks), options, log)
+    try:
+        return {result.about.id: result for result in await play(GATEWAY.chosen(only), stand)}
+    finally:
+        await stand.close()
