@@ -247,8 +247,8 @@ class Pipeline:
             if self._state.agenda:
                 await asyncio.sleep(0)  # a long agenda keeps nobody else waiting
             else:
-                self._wake.clear()
                 await self._wake.wait()
+                self._wake.clear()
         batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_BATCH))]
         if self._held_back and not self._draining and len(self._inbox) < INBOX_LIMIT // 2:
             self._hold_back(False)

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
             raise ValueError("use 1 to 32 letters, digits, '-' or '_'")
         return value
 
+    @field_validator("api_token")
+    @classmethod
+    def _api_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("use at least 32 random characters, for example of: openssl rand -hex 32")
+        return value
+
     @field_validator("http")
     @classmethod
     def _http(cls, value: str) -> str:

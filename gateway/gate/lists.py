@@ -12,6 +12,8 @@ from gateway.store.prepared import Row
 _entries = msgspec.json.Decoder(list[tuple[str, int]]).decode
 TAKEN_WITHIN_MS = (COMMAND_TTL_S + CLOCK_ERROR_S) * 1000
 """A chip takes no list later than this."""
+MOST_AHEAD = 100_000
+"""A chip may be so many versions ahead of a restored backup; one that says more is not believed."""
 Welders = tuple[tuple[str, int], ...]
 """(operator_id, until in seconds since 1970), by operator."""
 
@@ -80,8 +82,13 @@ class OfflineLists:
         self.taken.pop(machine_id, None)
         self.due[machine_id] = now
         sent = self.sent[machine_id]
-        if isinstance(held, int) and held >= sent.version:
+        if isinstance(held, int) and sent.version <= held < sent.version + MOST_AHEAD:
             self.sent[machine_id] = structs.replace(sent, version=held, welders=(("", 0),))
+
+    def shift(self, by_ms: int) -> None:
+        """The wall clock was set."""
+        self.due = {machine_id: at + by_ms for machine_id, at in self.due.items()}
+        self.sent = {machine_id: structs.replace(one, at=one.at + by_ms) for machine_id, one in self.sent.items()}
 
     def concern(self, machine_ids: Iterable[str], operators: set[str], now: Millis) -> None:
         """Something changed about these machines or people: look at the lists that name them."""

@@ -181,12 +181,12 @@ def judge(state: GateState, machine_id: str, event: Event, observed: list[Observ
     now = state.wall_ms()
     told = _told(event)
     at = event.at if event.at is not None and event.at <= now else now
-    _make_way(state, machine_id, at, observed)
+    stale = _make_way(state, machine_id, at, observed)
     operator_id = _who(state, machine_id, told.entry)
     asked = _asked(event.event_id, told.method, event.at)
     facts = structs.replace(state.facts(machine_id, operator_id), now=at, clock_behind_s=0)
     decision = standing(asked, facts, state.rulebook)[0]
-    if event.session_id is not None:
+    if event.session_id is not None and not stale:
         _open(state, machine_id, event, facts, told.lease_s, at)
     observed.append(JudgedAfterwards(machine_id, facts, decision))
     return DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, ())
@@ -203,11 +203,17 @@ def _asked(request_id: str, method: Method | None, at: Millis | None) -> Asked:
     return Asked(request_id, credential="", credential_kind="badge", challenge="", method=method, at=at)
 
 
-def _make_way(state: GateState, machine_id: str, at: Millis, observed: list[Observed]) -> None:
-    """A chip unlocks offline from an open relay only: whatever session was open before is over."""
+def _make_way(state: GateState, machine_id: str, at: Millis, observed: list[Observed]) -> bool:
+    """A chip unlocks offline from an open relay only: whatever session was open before is over.
+
+    True where a later session is open: this one has long ended, and its news was overtaken.
+    """
     before = state.sessions.at_machine(machine_id)
+    if before is not None and at < before.granted_at:
+        return True
     if before is not None and state.sessions.step(before, "replaced", at, "replaced"):
         observed.append(SessionEnded(before.session_id, machine_id, before.division, "replaced"))
+    return False
 
 
 def _who(state: GateState, machine_id: str, digest: str) -> str | None:

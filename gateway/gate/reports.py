@@ -17,8 +17,6 @@ from gateway.wire.codec import encode
 from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.topics import chip_topic
 
-CLOCKS_APART_MS = 60_000
-"""How far a chip's clock and the gateway's may be apart (the default of ``requests.max_age_s``)."""
 ALARMS = frozenset(("tamper", "arc_without_lease", "relay_stuck"))
 
 
@@ -73,13 +71,16 @@ def _session_meant(state: GateState, machine_id: str, event: Event) -> Session |
     session = state.sessions.at_machine(machine_id)
     if session is None or event.session_id == session.session_id:
         return session
-    concerns_all = event.kind in ("boot", "tamper", "clock_reset")
+    concerns_all = event.kind in ("boot", "tamper", "clock_reset") and event.session_id is None
     return session if concerns_all and not _before(event, session) else None
 
 
 def _before(event: Event, session: Session) -> bool:
-    """Whether the chip dates the event before the session was granted: news of an earlier time that came late."""
-    return event.at is not None and event.at < session.granted_at - CLOCKS_APART_MS
+    """Whether the chip dates the event before the session was granted: news of an earlier time that came late.
+
+    By a slow clock a boot of now may look so too; then the session lasts as long as its lease could.
+    """
+    return event.at is not None and event.at < session.granted_at
 
 
 def _worth_an_alert(state: GateState, machine_id: str, event: Event, body: EventBody) -> Outbound | None:

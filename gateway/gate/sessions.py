@@ -34,6 +34,13 @@ class Live(Struct):
     lock_sent_at: Millis = 0
     overdue: bool = False
 
+    def shift(self, by_ms: int) -> None:
+        """The wall clock was set. What the calendar ends stays where it is."""
+        self.heard_at = None if self.heard_at is None else self.heard_at + by_ms
+        self.idle_since = None if self.idle_since is None else self.idle_since + by_ms
+        self.held_until += by_ms
+        self.lock_sent_at += by_ms
+
 
 class Session(Struct):
     """One row of the sessions table, in the order of its columns, and what is known beside it.
@@ -175,6 +182,8 @@ class Sessions:
             session.open_until += by_ms
             session.lease_until += by_ms
             session.leased_at += by_ms
+            session.drained_at = None if session.drained_at is None else session.drained_at + by_ms
+            session.live.shift(by_ms)
             self._touched[session.session_id] = session
 
     def drain(self, session: Session, reason: DrainReason, now: Millis, lock_id: str, *, at_once: bool) -> None:

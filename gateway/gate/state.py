@@ -32,7 +32,7 @@ class GateState:
         self.codes = Codes(code_keys)
         self.agenda = Agenda()
         self.offline = OfflineLists()
-        self.strays: dict[str, str] = {}
+        self.strays: dict[str, tuple[Millis, bool]] = {}
         self.in_doubt = True
         self.latest: Millis = 0
         self._skew: int | None = None
@@ -61,6 +61,7 @@ class GateState:
         if before is None or abs(skew - before) < CLOCK_STEP_MS:
             return 0
         self.sessions.shift(skew - before)
+        self.offline.shift(skew - before)
         return skew - before
 
     def concern(self, changed: Changed) -> None:

@@ -12,6 +12,7 @@ from gateway.wire.tokens import Command
 
 OLD_MS = 60_000
 """Usage that a chip dates further back was kept while it was offline, and shows what is over."""
+FORGOTTEN_MS = 60_000
 
 
 def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
@@ -23,16 +24,20 @@ def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
 def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) -> Entry:
     """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody.
 
-    Only at the second report: another gateway may have opened the session, which reading back shows.
+    At the first report the sessions are read back: another gateway may have opened this one. At the next it is locked,
+    and then not looked at for a minute: a chip that invents sessions must not keep the gate busy.
     """
     now, session_id = state.wall_ms(), usage.session_id
-    if state.sessions.chip_knows_end(session_id) or not is_live(usage, now):
+    if state.sessions.chip_knows_end(session_id) or not is_live(usage, now) or state.in_doubt:
         return entry
-    if state.strays.get(machine_id) != session_id:
-        state.strays[machine_id] = session_id
+    seen_at, locked = state.strays.get(machine_id, (now - FORGOTTEN_MS, False))
+    if not 0 <= now - seen_at < FORGOTTEN_MS:
+        state.strays[machine_id] = (now, False)
         state.in_doubt = True
         return entry
-    del state.strays[machine_id]
+    if locked:
+        return entry
+    state.strays[machine_id] = (now, True)
     command = lock_unknown(state, machine_id, session_id, now)
     entry.draft = Draft("command", now, encode(CommandBody(command, "no_session")), machine_id, command.jti)
     entry.command = command

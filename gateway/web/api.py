@@ -58,7 +58,7 @@ class Api:
         async def check(request: web.Request) -> web.Response:
             given = request.headers.get("Authorization", "")
             wanted = f"Bearer {self._token.get_secret_value()}" if self._token else ""
-            if not wanted or not hmac.compare_digest(given.encode(), wanted.encode()):
+            if not wanted or not hmac.compare_digest(given.encode(errors="surrogateescape"), wanted.encode()):
                 return _problem(HTTPStatus.UNAUTHORIZED, "header Authorization: send 'Bearer' and the API's token")
             return await handler(request)
 

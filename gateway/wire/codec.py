@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.model import ChipMadeId, Event, Request, Status, Usage
 from gateway.core.reasons import REASONS, Reason
@@ -74,11 +74,21 @@ def encode(message: Struct) -> bytes:
 
 @lru_cache(maxsize=4096)
 def wire_reasons(codes: tuple[str, ...]) -> tuple[WireReason, ...]:
-    """The reasons as a chip shows them: Chinese with English behind it, in Chinese alone where many come together."""
+    """The reasons as a chip shows them: Chinese with English behind it, in Chinese alone where many come together, and
+    where even that is too much without the remedies of the last ones. No reason is left out."""
     both = tuple(_wire_reason(REASONS[code], english=True) for code in codes)
-    if len(_encoder.encode(both)) <= REASONS_BUDGET_BYTES:
+    if _fits(both):
         return both
-    return tuple(_wire_reason(REASONS[code], english=False) for code in codes)
+    chinese = [_wire_reason(REASONS[code], english=False) for code in codes]
+    for place in reversed(range(len(chinese))):
+        if _fits(tuple(chinese)):
+            break
+        chinese[place] = structs.replace(chinese[place], remedy="")
+    return tuple(chinese)
+
+
+def _fits(reasons: tuple[WireReason, ...]) -> bool:
+    return len(_encoder.encode(reasons)) <= REASONS_BUDGET_BYTES
 
 
 def _wire_reason(reason: Reason, *, english: bool) -> WireReason:

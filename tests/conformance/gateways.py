@@ -1,7 +1,7 @@
 """The real gateway for the gateway kit, with all that the kit may ask for: stopped, started, fed, broken, tapped."""
 
 import asyncio
-import contextlib
+import itertools
 import json
 import sqlite3
 import subprocess
@@ -12,11 +12,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from simulator.conformance import mqtt
 from simulator.conformance.cases import Result
 from simulator.conformance.gateway import county
 from simulator.conformance.gateway.all import GATEWAY
 from simulator.conformance.gateway.stand import Hooks, Options, Stand
 from simulator.conformance.gateway.tap import Tap
+from simulator.conformance.mqtt import Packet
 from simulator.conformance.packet_log import PacketLog
 from simulator.conformance.runner import play
 from simulator.link import Broker
@@ -38,6 +40,7 @@ class Under:
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
         self.folder = folder
         self.broker = broker
+        self.pairs = itertools.cycle(range(1, county.PAIRS + 1))
         self.files = county.tables(date.today())  # noqa: DTZ011  (no case is near midnight's edge)
         self.database, self.keys = folder / "gateway.db", folder / "keys"
         self.jwks: dict[str, Any] = {}
@@ -72,13 +75,13 @@ class Under:
         return (await asyncio.to_thread(self.imported, files)).returncode == 0
 
     async def break_storage(self) -> None:
-        self.gateway.execute(
-            "CREATE TRIGGER broken BEFORE INSERT ON ledger BEGIN SELECT RAISE(FAIL, 'the ledger is broken'); END"
-        )
+        """Somebody else holds the database: no commit gets through."""
+        self._holder = sqlite3.connect(self.database, timeout=20, isolation_level=None)
+        self._holder.execute("BEGIN IMMEDIATE")
 
     async def mend_storage(self) -> None:
-        with contextlib.suppress(sqlite3.OperationalError):
-            self.gateway.execute("DROP TRIGGER broken")
+        self._holder.execute("ROLLBACK")
+        self._holder.close()
 
     def hooks(self, tap: Tap, **other: Any) -> Hooks:
         given: dict[str, Any] = {"stop": self.stop, "start": self.again, "import_files": self.import_files}
@@ -105,13 +108,65 @@ async def under_test(folder: Path, broker: Mosquitto, make_tap: MakeTap = Tap) -
 
 
 async def results(
-    under: Under, tap: Tap, *only: str, port: int = 0, options: Options = OPTIONS, **hooks: Any
+    under: Under,
+    tap: Tap,
+    *only: str,
+    port: int = 0,
+    options: Options = OPTIONS,
+    leaving_out: tuple[str, ...] = (),
+    **hooks: Any,
 ) -> dict[str, Result]:
     """Play the cases whose ids begin so, over the broker or what stands in front of it at ``port``; by id."""
     log = PacketLog()
     broker = Broker("127.0.0.1", port or under.broker.port)
     stand = Stand(broker, under.jwks, under.files, under.hooks(tap, **hooks), options, log)
+    stand.pairs = under.pairs
+    cases = [case for case in GATEWAY.chosen(only) if case.about.id not in leaving_out]
     try:
-        return {result.about.id: result for result in await play(GATEWAY.chosen(only), stand)}
+        return {result.about.id: result for result in await play(cases, stand)}
     finally:
         await stand.close()
+
+
+class LossyTap(Tap):
+    """Where told so it acknowledges requests itself and forgets them, as a gateway that does so before the commit."""
+
+    forgets = False
+
+    async def _both_ways(self, gateway: Any, broker: Any) -> None:
+        self._to_broker: asyncio.StreamWriter = broker[1]
+        await super()._both_ways(gateway, broker)
+
+    def _saw(self, packet: Packet, *, from_gateway: bool) -> bool:
+        passes = super()._saw(packet, from_gateway=from_gateway)
+        is_request = packet.kind == mqtt.PUBLISH and not from_gateway and b"/request" in packet.body[:80]
+        if not (self.forgets and is_request):
+            return passes
+        packet_id = mqtt.read_publish(packet, self._version).packet_id
+        (acknowledged,) = mqtt.Splitter().feed(mqtt.puback(packet_id))
+        self._to_broker.write(mqtt.puback(packet_id))
+        self._saw(acknowledged, from_gateway=True)
+        return False
+
+
+class JointImport:
+    """The import hook of several stands that revoke at the same time: one import for all of them."""
+
+    def __init__(self, under: Under, parties: int) -> None:
+        self._under = under
+        self._together = asyncio.Barrier(parties)
+        self._revoked: set[str] = set()
+
+    async def __call__(self, files: Path) -> bool:
+        place = county.COLUMNS["certificates"].index("status")
+        rows = county.read(files)["certificates"]
+        if await self._together.wait() == 0:
+            self._revoked.clear()
+        await self._together.wait()
+        self._revoked |= {row[1] for row in rows if row[place] == "revoked"}
+        if await self._together.wait() == 0:
+            folder = self._under.folder / "joint"
+            county.write(folder, county.revoked(self._under.files, *self._revoked))
+            assert await self._under.import_files(folder)
+        await self._together.wait()
+        return True

@@ -43,7 +43,8 @@ class LeasesAgainstAChip(RuleBasedStateMachine):
     )
     def grant(self, **drawn: Any) -> None:
         """The chip takes its grant some time within the start-by."""
-        self.clock, self.lags_ms, self.slow = drawn["clock"], drawn["lags_ms"], drawn["slow"]
+        self.clock, self.lags_ms = drawn["clock"], drawn["lags_ms"]
+        self.slow: float = drawn["slow"]
         within_ms = drawn["within_s"] * 1000
         self.lease_s = drawn["lease_s"]
         self.lease_until = lasts_until(self.now + within_ms, self.lease_s)
@@ -51,7 +52,8 @@ class LeasesAgainstAChip(RuleBasedStateMachine):
         self.takes(self.lease_s, at=self.now + drawn["data"].draw(st.integers(0, within_ms)))
 
     def takes(self, lease_s: int, at: int) -> None:
-        self.taken_at, self.taken_s = at, lease_s
+        self.taken_at: int = at
+        self.taken_s: int = lease_s
 
     def ends(self, seconds: float) -> float:
         """So long after the last acceptance by the chip's own clock, in real time."""

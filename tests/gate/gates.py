@@ -73,6 +73,7 @@ class Gate(Struct):
     def deliver(self, topic: str, payload: bytes, *, retained: bool = False, waited_ms: int = 0) -> Entry:
         """One message as it arrives; what it leads to counts as recorded."""
         inbound = Inbound(topic, payload, retained, 0, (1, 1))
+        self.state.in_doubt = False  # the pipeline reads back before each batch
         entry = handle(self.state, inbound, waited_ms * 1_000_000, lambda key: key in self.recorded)
         if entry.key is not None and entry.draft is not None:
             self.recorded[entry.key] = entry

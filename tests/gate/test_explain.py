@@ -8,13 +8,13 @@ from gateway.core.decide import decide
 from gateway.core.model import Asked, Facts
 from gateway.core.policy import Policy, Rulebook, document, from_document
 from gateway.core.reasons import REASONS
-from gateway.gate.entry import DecisionBody
-from gateway.gate.explain import decide_again, decision_of, in_words
+from gateway.gate.entry import DecisionBody, Entry
+from gateway.gate.explain import decide_again, decision_of, in_words, judgement_in
 from gateway.store.journal import Batch, Journal
 from gateway.store.ledger import Draft, Record, decode_record, rows_in_order
 from gateway.wire.codec import encode
 from gateway.wire.tokens import Signer
-from tests.core.matrix import Row, asked_of, facts_of, load, rulebook_of
+from tests.core.matrix import Row, asked_of, facts_of, load, operator, rulebook_of
 from tests.core.worlds import policies, requests, worlds
 from tests.gate.gates import make_gate
 from tests.store.databases import Databases
@@ -77,6 +77,32 @@ def test_invariant_a_decision_from_a_real_ledger_is_made_again_after_a_restart(
     assert [decide_again(body, Rulebook(Policy())) for body in bodies] == [body.decision for body in bodies]
 
 
+def stored(databases: Databases, signer: Signer, entries: list[Entry]) -> list[Record]:
+    """The records of what was handled, read from a real ledger."""
+    engine = databases.engine()
+    with engine.connect() as connection:
+        Journal(engine.dialect, signer).commit(connection, Batch([entry.draft for entry in entries if entry.draft]))
+        return [decode_record(row.record) for row in rows_in_order(connection)]
+
+
+def test_invariant_whatever_was_decided_is_made_again_whether_asked_looked_at_or_judged_afterwards(
+    databases: Databases, signer: Signer
+) -> None:
+    gate = make_gate()
+    entries = [gate.request(), gate.request("P000456", "HJ-0002"), gate.event("tamper"), *gate.work_off()]
+    gate.change(operator(operator_id="P000456", status="blocked"))
+    entries += [*gate.work_off(), gate.event("offline_unlock", "session-offline", "HJ-0003"), gate.event("boot")]
+    records = stored(databases, signer, entries)
+    assert [record.kind for record in records] == [
+        *("decision", "decision", "event", "command", "command", "event", "event")
+    ]
+    bodies = [judgement_in(record) for record in records]
+    assert [body and body.decision.outcome for body in bodies] == ["allow", "allow", None, None, "deny", "deny", None]
+    for body in bodies:
+        if body is not None:
+            assert decide_again(body, gate.state.rulebook) == body.decision
+
+
 def test_another_policy_can_be_tried_on_the_past() -> None:
     gate = make_gate()
     gate.request("P000123", "HJ-0001")
@@ -97,7 +123,7 @@ def test_every_reason_and_warning_is_told_with_its_remedy_in_both_languages(case
     words = "\n".join(in_words(record_of(body)))
     assert ("允许解锁 allowed" in words) == (case.outcome == "allow")
     assert ("拒绝解锁 refused" in words) == (case.outcome == "deny")
-    for code in (*case.reasons, *case.warnings):
+    for code in (*case.reasons, *case.warnings, *case.overridden):
         reason = REASONS[code]
         for text in (code, reason.message_zh, reason.message_en, reason.remedy_zh, reason.remedy_en, reason.law or ""):
             assert text in words

@@ -263,6 +263,15 @@ def test_what_is_told_of_a_session_that_makes_way_is_why_it_ended(
     assert told == [session.end_reason] == [reason]
 
 
+def test_a_grant_that_the_chip_refused_and_never_took_ends_once_it_cannot_any_more(gate: Gate) -> None:
+    session = gate.opened()
+    gate.event("grant_rejected", session.session_id, reason="late")
+    assert gate.ticks(35) == []
+    [entry] = gate.ticks(1)
+    assert entry.draft is not None
+    assert (entry.draft.kind, session.end_reason) == ("session_end", "grant_rejected")
+
+
 # --- what the chip says of a lock -------------------------------------------------------------------------------
 
 

@@ -4,76 +4,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from joserfc.jwk import ECKey
 from msgspec import UNSET
 
 from gateway.core.credential import offline_digest
-from gateway.core.policy import Credentials, Lease, Observe, Offline, Policy
-from gateway.gate.entry import Entry
-from gateway.gate.lists import OfflineList
-from gateway.store.journal import Batch
-from gateway.wire.answer import order, sign_order
-from gateway.wire.codec import MAX_PAYLOAD_BYTES
-from gateway.wire.tokens import Command, Signer, Verifier
+from gateway.core.policy import Credentials, Observe, Offline, Policy
 from tests.core.matrix import certificate, enterprise, machine, operator
-from tests.gate.gates import NOW, TODAY, WELDERS, Gate, commands, make_gate
+from tests.gate.gates import NOW, TODAY, Gate, commands, make_gate
+from tests.gate.offline_chip import FOR_S, POLICY, Chip, chip_with_a_list, listed, only
 
-FOR_S = 7200
-POLICY = Policy(offline=Offline(for_s=FOR_S, operators=20, recent_days=30, lease_s=600))
 MIDNIGHT_S = (NOW + 14 * 3_600_000) // 1000
-
-
-class Chip:
-    """The chip of one machine as far as lists go: a challenge, and what it has taken."""
-
-    def __init__(self, gate: Gate, machine_id: str = "HJ-0001") -> None:
-        self.gate, self.machine_id = gate, machine_id
-        self.challenges = 0
-        self.fresh()
-
-    def fresh(self, **different: Any) -> None:
-        """A new challenge, told."""
-        self.challenges += 1
-        self.tell(**different)
-
-    def tell(self, **different: Any) -> None:
-        self.gate.status(self.machine_id, **{"challenge": f"c-{self.challenges}"} | different)
-
-    def gets(self, seconds: int = 3) -> list[Entry]:
-        """What it is sent within a while."""
-        mine = [entry for entry in self.gate.ticks(seconds) if entry.command and entry.command.aud == self.machine_id]
-        return [entry for entry in mine if entry.command and entry.command.cmd == "offline_list"]
-
-    def works(self, *welders: str) -> None:
-        """People begin and end work here."""
-        for welder in welders:
-            session = self.gate.running(welder, self.machine_id, challenge=f"c-{self.challenges}")
-            self.fresh(session_id=session.session_id)
-            self.gate.event("locked", session.session_id, self.machine_id)
-            self.tell()
-
-
-def chip_with_a_list(gate: Gate, *welders: str) -> Chip:
-    """It has taken the list of these welders."""
-    chip = Chip(gate)
-    chip.works(*welders)
-    [entry] = chip.gets()
-    chip.fresh()
-    assert chip.gets() == []
-    assert gate.state.offline.taken["HJ-0001"] == (entry.command.list_version if entry.command else None)
-    return chip
-
-
-def only(entries: list[Entry]) -> Command:
-    [command] = commands(entries)
-    return command
-
-
-def listed(command: Command) -> dict[str, int]:
-    """Until when each of the three welders is on it."""
-    digests = {offline_digest(command.aud, welder): welder for welder in WELDERS}
-    assert command.entries is not UNSET
-    return {digests[digest]: until for digest, until in command.entries}
 
 
 @pytest.fixture
@@ -338,101 +277,3 @@ def test_where_nothing_bounds_an_allow_a_list_that_was_taken_is_not_sent_over_an
     assert len(chip.gets()) == 1
     chip.fresh()
     assert chip.gets(60) == []
-
-
-# --- refused ----------------------------------------------------------------------------------------------------
-
-
-def refused(gate: Gate, command: Command, **detail: Any) -> None:
-    gate.event("grant_rejected", None, command.aud, reason="late", detail={"command_id": command.jti} | detail)
-
-
-def test_a_list_that_the_chip_refused_goes_out_again_whole(gate: Gate) -> None:
-    """Though it showed a fresh challenge meanwhile."""
-    chip = Chip(gate)
-    chip.works("P000123", "P000456")
-    first = only(chip.gets())
-    chip.fresh()
-    refused(gate, first)
-    again = only(chip.gets(5))
-    assert (again.list_version, again.base_version, set(listed(again))) == (1, UNSET, {"P000123", "P000456"})
-
-
-def test_a_chip_that_holds_a_later_list_than_ours_gets_one_above_it(gate: Gate) -> None:
-    """As after a restore from a backup."""
-    chip = Chip(gate)
-    chip.works("P000123")
-    refused(gate, only(chip.gets()), list_version=41)
-    again = only(chip.gets(5))
-    assert (again.list_version, again.base_version, set(listed(again))) == (42, UNSET, {"P000123"})
-
-
-def test_another_command_that_was_refused_sends_no_list(gate: Gate) -> None:
-    chip = Chip(gate)
-    chip.works("P000123")
-    chip.gets()
-    gate.event("grant_rejected", None, detail={"command_id": "another", "list_version": 41})
-    gate.event("grant_rejected", None)
-    assert chip.gets(20) == []
-
-
-@pytest.mark.parametrize("held", [2**31 - 1, 2**53, 2**63 - 1, 2**64, 10**30, True, -1, "9", 1.5, None, [1]])
-def test_a_version_that_no_gateway_ever_gave_raises_no_number_beyond_what_the_database_holds(
-    gate: Gate, held: object
-) -> None:
-    chip = Chip(gate)
-    chip.works("P000123")
-    refused(gate, only(chip.gets()), list_version=held)
-    version = only(chip.gets(5)).list_version
-    assert version is not UNSET
-    assert 1 <= version < 2**31 - 1
-
-
-# --- durable or not ---------------------------------------------------------------------------------------------
-
-
-def test_after_a_restart_numbers_go_on_and_the_chip_gets_the_whole_list(gate: Gate) -> None:
-    chip = chip_with_a_list(gate, "P000123")
-    held = gate.state.offline.sent["HJ-0001"]
-    row = ("HJ-0001", held.version, held.at, held.for_s, held.lease_s, msgspec.json.encode(held.welders))
-    restarted = make_gate(POLICY)
-    restarted.read_back(whole=True, lists=[row], recent=[("HJ-0001", "P000456", NOW), ("HJ-0001", "P000123", NOW)])
-    assert restarted.state.offline.sent["HJ-0001"] == OfflineList(1, held.at, FOR_S, 600, held.welders)
-    after = Chip(restarted)
-    command = only(after.gets())
-    assert (command.list_version, command.base_version, len(listed(command))) == (2, UNSET, 2)
-    assert chip.challenges > 0
-
-
-def test_a_list_whose_batch_failed_is_sent_all_the_same(gate: Gate) -> None:
-    """Nothing of that batch reached the database or the chip."""
-    chip = Chip(gate)
-    chip.works("P000123")
-    rows = [entry.offline_list for entry in chip.gets()]
-    assert len(rows) == 1
-    gate.read_back()
-    [again] = chip.gets()
-    assert again.offline_list is not None
-
-
-# --- size -------------------------------------------------------------------------------------------------------
-
-
-def test_the_longest_list_fits_into_4_kib(signer: Signer, key: ECKey) -> None:
-    many = [f"{'x' * 250}{number:06}" for number in range(40)]
-    machine_id = "H" * 32
-    longest = Policy(
-        offline=Offline(for_s=604_800, operators=40, recent_days=366, lease_s=2_592_000), lease=Lease(lease_s=2_592_000)
-    )
-    gate = make_gate(longest, welders=many, machines=(machine(machine_id=machine_id),))
-    for welder in many:
-        gate.state.offline.let_in(machine_id, welder, NOW)
-    gate.status(machine_id, challenge="证" * 128)
-    command = only(gate.ticks(3))
-    assert command.entries is not UNSET
-    assert len(command.entries) == 40
-    payload = sign_order(Batch(orders=[order(command)]).orders[0], signer)
-    assert len(payload) <= MAX_PAYLOAD_BYTES
-    token = msgspec.json.decode(payload)["command"]
-    claims = Verifier({"keys": [key.as_dict(private=False)]}).claims(token)
-    assert claims["entries"] == [list(entry) for entry in command.entries]

@@ -1,4 +1,4 @@
-"""Unlocks without a connection: decided after the fact, opened as sessions, locked where they would have been refused."""
+"""Unlocks without a connection: decided after the fact, opened as sessions, locked where they would be refused."""
 
 from typing import Any
 

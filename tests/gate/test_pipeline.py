@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from gateway.clock import monotonic_ns
 from gateway.core.credential import make_code, step_at
-from gateway.observe.events import Observed, Recovered, Trouble
+from gateway.observe.events import Observed, Recovered, SessionEnded, Trouble
 from gateway.pipeline import Pipeline
 from gateway.store.ledger import check
 from gateway.store.scribe import Scribe
@@ -278,6 +278,9 @@ async def test_a_tick_that_comes_before_the_pipeline_waits_is_not_lost(databases
     async with running(databases, path, signer) as restarted:
         restarted.gate.clock.now = gateway.gate.clock.now
         restarted.pipeline.tick()
+        async with asyncio.timeout(WITHIN_S):
+            while not any(isinstance(event, SessionEnded) for event in restarted.observed):
+                await restarted.pipeline.probe_database()
     assert [row.kind for row in whole_chain(databases.engine(path))[0]] == ["decision", "session_end"]
 
 

@@ -130,9 +130,7 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         assert self.sessions.step(taken, step, self.now, why) == ends
         if ends:
             known.reason = why
-            assert self.sessions.chip_knows_end(taken.session_id) == (
-                step in ("locked", "boot", "not_running")
-            )
+            assert self.sessions.chip_knows_end(taken.session_id) == (step in ("locked", "boot", "not_running"))
         known.state = after
 
     @precondition(lambda self: self.held)

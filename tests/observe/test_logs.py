@@ -10,7 +10,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.observe import logs
+from gateway.observe import events, logs
 
 ID_NUMBERS = ["990000199001010017", "99000020080615001X", "99000018990101001x"]
 PHONES = ["13900000000", "19999999999", "8613900000000", "+8613900000000"]
@@ -82,3 +82,49 @@ def test_numbers_flags_and_nothing_stay_what_they_are(stream: io.StringIO) -> No
         "none": None,
         "texts": ["a", 1],
     }
+
+
+# --- what is worth a line ---------------------------------------------------------------------------------------
+
+LINES: list[tuple[events.Observed, dict[str, Any] | None]] = [
+    (
+        events.Locking("session-1", "HJ-0001", "330521", "revoked", again=False),
+        {"event": "session.locking", "level": "info", "machine_id": "HJ-0001", "reason": "revoked"},
+    ),
+    (events.Locking("session-1", "HJ-0001", "330521", "revoked", again=True), None),
+    (
+        events.StrayRelay("HJ-0001", "session-1"),
+        {"event": "relay.stray", "level": "warning", "machine_id": "HJ-0001", "session_id": "session-1"},
+    ),
+    (
+        events.EvidenceLost("HJ-0001", 3),
+        {"event": "evidence.lost", "level": "warning", "machine_id": "HJ-0001", "events": 3},
+    ),
+    (events.EvidenceLost("HJ-0001", None), {"event": "evidence.lost", "level": "warning", "events": None}),
+    (
+        events.PolicyAdopted("two", "0" * 64),
+        {"event": "policy.adopted", "level": "info", "version": "two", "hash": "0" * 64},
+    ),
+    (events.Trouble("policy", "line 2"), {"event": "trouble", "level": "warning", "where": "policy"}),
+    (events.Recovered("policy", "0" * 64), {"event": "recovered", "level": "info", "where": "policy"}),
+    (
+        events.Reported("HJ-0001", "tamper"),
+        {"event": "chip.alarm", "level": "warning", "machine_id": "HJ-0001", "kind": "tamper"},
+    ),
+    (events.Reported("HJ-0001", "unlocked"), None),
+    (events.Renewed("session-1", "HJ-0001", 900), None),
+    (events.SessionEnded("session-1", "HJ-0001", "330521", "idle"), None),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), LINES, ids=[repr(event) for event, _ in LINES])
+def test_what_an_operator_of_the_gateway_has_to_know_is_a_line_and_nothing_else(
+    stream: io.StringIO, event: events.Observed, line: dict[str, Any] | None
+) -> None:
+    logs.Log()(event)
+    written = lines(stream)
+    if line is None:
+        assert written == []
+    else:
+        [found] = written
+        assert {name: found[name] for name in line} == line

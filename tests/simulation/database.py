@@ -112,7 +112,7 @@ class ScribeModel:
             chips=sorted(database.chips.values()) if order.whole else [],
             codes=sorted(database.codes),
             seqs=dict(database.seqs),
-            lists=_latest_lists(database) if order.whole else [],
+            lists=_latest_lists(database),
             recent=_recent(database, order.recent_since) if order.recent_since is not None else [],
             latest=database.latest_at,
         )
@@ -130,8 +130,7 @@ def _keep_reports(database: Database, batch: Batch) -> None:
     database.codes |= dict.fromkeys(tuple(row) for row in batch.codes)
     for code in batch.codes[:1]:
         database.codes = {row: None for row in database.codes if row[0] >= code[0] - CODES_KEPT_STEPS}
-    for machine_id, seq in batch.seqs:
-        database.seqs[machine_id] = max(seq, database.seqs.get(machine_id, -1))
+    database.seqs |= dict(batch.seqs)
     database.lost |= {tuple(row[:3]): tuple(row) for row in batch.lost}
     database.lists |= {tuple(row[:2]): tuple(row) for row in batch.lists}
 

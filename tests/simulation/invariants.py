@@ -251,8 +251,8 @@ class Invariants:
             self._check_ended(row[0])
         for machine_id, _, first, last in batch.lost:
             self._gaps.setdefault(machine_id, []).append((first, last))
-        for machine_id, _, _, _, welders in batch.lists:
-            self._listed.setdefault(machine_id, []).extend(_welders(welders))
+        for row in batch.lists:
+            self._listed.setdefault(row[0], []).extend(_welders(row[-1]))
 
     def _recorded(self, gateway: GatewayHost, draft: Draft, reply: bytes | None) -> None:
         self.stats.count(f"{draft.kind}s on record")

@@ -75,7 +75,7 @@ class Ordering:
             codes=[(AT // 30_000 + few(60), self._random.choice(PEOPLE[:2])) for _ in range(few(2))],
             seqs=[(self._machine(), few(50)) for _ in range(few(2))],
             lost=[(self._machine(), AT + few(4), few(4), None) for _ in range(few(2))],
-            lists=[(self._machine(), few(9), AT, 600, b'[["P000001",1]]') for _ in range(few(2))],
+            lists=[(self._machine(), few(9), AT, 600, 60, b'[["P000001",1]]') for _ in range(few(2))],
             orders=[Order(f"command-{few(99)}", b'{"aud":"HJ-0001"}') for _ in range(few(2))],
         )
 
@@ -86,7 +86,7 @@ class Ordering:
         return (self._machine(), "decision", f"request-{self._random.randrange(200):04}")
 
     def _draft(self) -> Draft:
-        machine_id, kind, message_id = self._key()
+        machine_id, _, message_id = self._key()
         at = AT + self._random.randrange(-50, 50)
         if self._random.random() < 0.3:
             return other("event", self._random.choice((None, message_id)), machine_id)

@@ -38,7 +38,7 @@ class Seen(Struct, frozen=True):
 
 
 class Chips:
-    """``with`` connects and leaves. Hears decisions, the feed and the gateways' status."""
+    """``with`` connects and leaves. Hears decisions, commands, the feed and the gateways' status."""
 
     def __init__(self, port: int, client_id: str = "chips") -> None:
         self.seen: list[Seen] = []
@@ -142,6 +142,15 @@ class Chips:
         """Scan a code; the codes of the refusal, none for an allow."""
         return [reason.code for reason in self.ask(machine_id, credential, **other).reasons]
 
+    def commands(self, machine_id: str) -> list[Seen]:
+        """Every command to the machine so far: ``command_id`` and the signed ``command``."""
+        return self.on(f"{ROOT}/{machine_id}/command")
+
+    def command(self, machine_id: str, *, number: int = 1, within_s: float = WITHIN_S) -> Seen:
+        """Waits for the first (or a later) command to a machine."""
+        self._wait(lambda: len(self.commands(machine_id)) >= number, within_s, f"command {number} to {machine_id}")
+        return self.commands(machine_id)[number - 1]
+
     def on(self, topic: str) -> list[Seen]:
         with self._news:
             return [seen for seen in self.seen if seen.topic == topic]
@@ -158,7 +167,7 @@ class Chips:
     # --- paho's thread ---
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe([(f"{ROOT}/+/decision", 1), (f"{ROOT}/feed/#", 1), (f"{ROOT}/gateway/#", 1)])
+        client.subscribe([(f"{ROOT}/{filter_}", 1) for filter_ in ("+/decision", "+/command", "feed/#", "gateway/#")])
 
     def _on_disconnect(self, *_: Any) -> None:
         self._subscribed = False

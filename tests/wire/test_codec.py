@@ -2,7 +2,6 @@
 
 import json
 import math
-from itertools import product
 from typing import Any, get_args
 
 import msgspec
@@ -13,14 +12,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from gateway.core.model import Event, Request, Status, Usage
-from gateway.core.reasons import REASONS
-from gateway.core.rules import CERTIFICATE_RULES, RULES
-from gateway.wire.answer import Answer, finish
-from gateway.wire.codec import MAX_PAYLOAD_BYTES, MalformedMessage, decode, encode, request_id_of, wire_reasons
+from gateway.wire.codec import MAX_PAYLOAD_BYTES, MalformedMessage, decode, encode, request_id_of
 from gateway.wire.messages import FeedUsage
-from gateway.wire.tokens import Grant, Signer
 from gateway.wire.topics import CHIP_TOPICS, ChipTopic
-from tests.wire.messages import AT, FROM_CHIPS, WITHOUT_FRACTIONS, counts, ids, texts
+from tests.wire.messages import AT, FROM_CHIPS, WITHOUT_FRACTIONS, ids
 from tests.wire.test_golden import golden
 
 kinds = st.sampled_from(CHIP_TOPICS)
@@ -320,72 +315,6 @@ def test_fractions_on_the_feed_come_back_exactly(energy_wh: float) -> None:
     usage = FeedUsage(1, 1, AT, "330521", 1, energy_wh, False, 0, "HJ-0001", "session-1")
     assert json.loads(encode(usage))["energy_wh"] == energy_wh
     assert list(json.loads(encode(usage))) == sorted(FeedUsage.__struct_fields__)
-
-
-# --- size of a refusal ------------------------------------------------------------------------------------------
-
-EITHER_OR = [
-    ("machine_suspended", "machine_decommissioned"),
-    ("enterprise_unknown", "enterprise_production_suspended", "enterprise_licence_suspended", "enterprise_closed"),
-    ("operator_not_employed", "employment_ended"),
-    ("certificate_not_yet_valid", "certificate_expired"),
-    ("certificate_suspended", "certificate_revoked"),
-    ("certificate_counterfeit", "certificate_unverified"),
-]
-LEAVES_OUT_MOST_OTHERS = {
-    "request_malformed",
-    "machine_unknown",
-    "credential_malformed",
-    "credential_unknown",
-    "operator_unknown",
-    "certificate_missing",
-}
-
-
-def test_the_worst_refusal_that_the_rules_can_give_fits_into_4_kib(signer: Signer) -> None:
-    ruled = {rule.code for group in RULES for rule in group.rules} | {rule.code for rule in CERTIFICATE_RULES}
-    together = ruled - {code for codes in EITHER_OR for code in codes} - LEAVES_OUT_MOST_OTHERS
-    for chosen in product(*EITHER_OR):
-        codes = tuple(code for code in REASONS if code in together or code in chosen)
-        payload = finish(Answer(2**53 - 1, "r" * 64, codes), signer)
-        assert len(payload) <= MAX_PAYLOAD_BYTES, chosen
-        assert [reason["code"] for reason in json.loads(payload)["reasons"]] == list(codes)
-
-
-@given(st.lists(st.sampled_from(sorted(REASONS)), unique=True, max_size=6).map(tuple))
-def test_a_refusal_speaks_both_languages_where_there_is_room_and_chinese_always(codes: tuple[str, ...]) -> None:
-    texts = wire_reasons(codes)
-    for code, reason in zip(codes, texts, strict=True):
-        full = REASONS[code]
-        assert reason.code == code
-        assert reason.resolver == full.resolvers[0]
-        assert reason.message.startswith(full.message_zh)
-        assert reason.remedy.startswith(full.remedy_zh)
-    english = [REASONS[code].message_en in reason.message for code, reason in zip(codes, texts, strict=True)]
-    assert all(english) or not any(english)
-    assert all(english) or len(codes) > 4
-
-
-grants = st.builds(Grant, ids, texts, counts, counts, ids, st.integers(1, 2_592_000), ids)
-
-
-@given(st.none() | grants, st.lists(st.sampled_from(sorted(REASONS)), max_size=3).map(tuple))
-def test_invariant_an_allow_carries_a_signed_grant_and_nothing_else_does(
-    signer: Signer, grant: Grant | None, codes: tuple[str, ...]
-) -> None:
-    message = json.loads(finish(Answer(AT, "request-0001", codes, grant), signer))
-    assert (message["outcome"] == "allow") == (grant is not None)
-    if grant is None:
-        assert (message["grant"], message["session_id"]) == (None, None)
-        assert [reason["code"] for reason in message["reasons"]] == list(codes)
-    else:
-        assert message["grant"].count(".") == 2
-        assert (message["session_id"], message["reasons"]) == (grant.sid, [])
-
-
-def test_the_longest_allow_fits_into_4_kib(signer: Signer) -> None:
-    grant = Grant("M" * 32, "证" * 128, 10**10, 10**10, "r" * 64, 2_592_000, "s" * 20)
-    assert len(finish(Answer(2**53 - 1, "r" * 64, (), grant), signer)) <= MAX_PAYLOAD_BYTES
 
 
 def test_the_decoders_know_every_kind_that_chips_publish() -> None:

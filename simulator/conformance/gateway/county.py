@@ -12,7 +12,7 @@ from typing import Any
 from stdnum.cn import ric, uscc
 
 DIVISION = "990001"
-PAIRS = 240
+PAIRS = 480
 Row = Sequence[Any]
 Tables = Mapping[str, Sequence[Row]]
 COLUMNS = {
@@ -75,7 +75,7 @@ def tables(today: date) -> dict[str, list[Row]]:
         (MACHINE_PRESSURE, FIRM, "pressure", "active"),
     ):
         made["machines"].append((machine_id, "", code, process, DIVISION, "", status))
-    for number, (operator_id, trouble) in enumerate(_troubled(today), 500):
+    for number, (operator_id, trouble) in enumerate(_troubled(today), PAIRS + 20):
         _person(made, today, operator_id, number, **trouble)
     return made
 
@@ -137,7 +137,8 @@ def read(folder: Path) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for name, columns in COLUMNS.items():
         with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-            header, *found[name] = csv.reader(file)
+            header, *rows = csv.reader(file)
+        found[name] = list(rows)
         if tuple(header) != columns:
             raise ValueError(f"{folder / name}.csv is not a file of this kit")
     if machine(PAIRS) not in {row[0] for row in found["machines"]}:

@@ -31,7 +31,8 @@ async def working_session(stand: Stand) -> Live:
     await stand.status(place.machine_id, place.serial, "challenge-live")
     session_id, grant = await stand.unlocked(place)
     _short(stand, grant.lease_s)
-    began, renewals, seq = time.monotonic(), [], 0
+    began, seq = time.monotonic(), 0
+    renewals: list[tuple[float, Command]] = []
     while len(renewals) < 2 and time.monotonic() - began < 1.5 * grant.lease_s:
         seq += 1
         await stand.usage(place.machine_id, session_id, seq)
@@ -96,7 +97,8 @@ async def revoked_session(stand: Stand) -> Revoked:
     session_id, _ = await stand.unlocked(place)
     await stand.usage(place.machine_id, session_id, 1)
     expect(await stand.import_tables(county.revoked(stand.files, place.badge)), "the import taken", "refused")
-    began, locks, seq = time.monotonic(), [], 1
+    began, seq = time.monotonic(), 1
+    locks: list[tuple[float, Command]] = []
     before = len(stand.commands(place.machine_id, "renew"))
     while len(locks) < 2 and time.monotonic() - began < REVOCATION_S + RESENT_WITHIN_S:
         seq += 1

@@ -172,7 +172,7 @@ async def stuck_alert(stand: Stand) -> None:
 
 @case("GW-3.14", "A gap in a chip's event numbers is lost evidence: an alert", "事件缺号即证据丢失，报警", "event: seq")
 async def gap_alert(stand: Stand) -> None:
-    await alert(stand, "tamper", "lost_evidence", seq=5)
+    await alert(stand, "grant_rejected", "lost_evidence", reason="other_challenge", seq=5)
 
 
 @case("GW-3.15", "The gateway's own status is retained: online, version, registry_version", "网关状态为保留消息", FEED)

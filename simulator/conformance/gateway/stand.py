@@ -1,10 +1,10 @@
-"""The stand that a gateway is tested on: the kit's chips, the people of its county, and hooks that act on the gateway."""
+"""The stand that a gateway is tested on: the kit's chips, the people of its county, hooks that act on the gateway."""
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
-from itertools import count
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -77,9 +77,9 @@ class Stand:
         self._broker = broker
         self._log = log
         self._run = token_hex(4)
-        self._ids = count(1)
+        self._ids = itertools.count(1)
         self._devices: list[Device] = []
-        self._left = random.sample(range(1, county.PAIRS + 1), county.PAIRS)
+        self.pairs: Iterator[int] = itertools.cycle(random.sample(range(1, county.PAIRS + 1), county.PAIRS))
         self._open: list[tuple[str, str]] = []
         self.air: Device
         self._observations = Observations()
@@ -117,8 +117,8 @@ class Stand:
     # --- who is there ---------------------------------------------------------------------------------------------
 
     def place(self) -> Place:
-        """A pair that this run has not used."""
-        number = self._left.pop() if self._left else random.randint(1, county.PAIRS)  # noqa: S311
+        """The next pair; a run uses each once."""
+        number = next(self.pairs)
         return Place(county.machine(number), county.welder(number), county.serial(number))
 
     async def device(self, client_id: str = "", *, version: int = mqtt.V311, clean: bool = True) -> Device:

@@ -1,0 +1,163 @@
+"""What chips report of themselves: events, usage and presence, and what that means for their sessions."""
+
+import json
+
+import pytest
+
+from tests.gate.gates import MACHINES, NOW, Gate, decision_of, facts_of
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "ended"),
+    [
+        ("locked", "idle", "idle"),
+        ("locked", "operator", "operator"),
+        ("locked", "bored", "locked"),
+        ("locked", None, "locked"),
+        ("boot", None, "power"),
+    ],
+)
+def test_locked_and_boot_end_the_session_for_a_reason(gate: Gate, kind: str, reason: str | None, ended: str) -> None:
+    session_id = gate.opened().session_id
+    gate.event("unlocked", session_id)
+    session = gate.sessions.at_machine("HJ-0001")
+    assert session is not None
+    assert session.state == "unlocked"
+    entry = gate.event(kind, session_id, reason=reason)
+    assert (session.state, session.end_reason) == ("ended", ended)
+    assert entry.draft is not None
+    assert json.loads(entry.draft.body)["ends"] == session_id
+    assert len(gate.sessions) == 0
+
+
+def test_a_boot_ends_whatever_session_is_open_at_the_machine(gate: Gate) -> None:
+    gate.opened()
+    gate.event("boot", None)
+    assert len(gate.sessions) == 0
+
+
+@pytest.mark.parametrize("kind", ["unlocked", "locked"])
+@pytest.mark.parametrize("which", ["another session", "no session", "a session at another machine"])
+def test_news_of_another_session_changes_nothing_here(gate: Gate, kind: str, which: str) -> None:
+    gate.opened()
+    elsewhere = gate.opened("P000456", "HJ-0002").session_id
+    named = {"another session": "session-of-before", "no session": None, "a session at another machine": elsewhere}[
+        which
+    ]
+    entry = gate.event(kind, named)
+    assert entry.draft is not None
+    assert json.loads(entry.draft.body)["ends"] is None
+    assert [gate.sessions.at_machine(one).state for one in MACHINES[:2]] == ["granted", "granted"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["tamper", "arc_without_lease", "relay_stuck", "clock_reset"])
+def test_other_events_are_recorded_and_change_no_session(gate: Gate, kind: str) -> None:
+    session_id = gate.opened().session_id
+    assert gate.event(kind, session_id).draft is not None
+    assert len(gate.sessions) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "after_s", "ended"),
+    [
+        ("other_challenge", 1, True),
+        ("late", 1, False),
+        ("bad_signature", 1, False),
+        (None, 35, False),
+        ("late", 36, True),
+        (None, 36, True),
+    ],
+)
+def test_a_grant_that_the_chip_rejects_ends_its_session_once_it_cannot_be_taken_any_more(
+    gate: Gate, reason: str | None, after_s: int, ended: bool
+) -> None:
+    session = gate.opened()
+    gate.clock.pass_s(after_s)
+    gate.event("grant_rejected", session.session_id, reason=reason)
+    assert (session.end_reason == "grant_rejected") == ended
+
+
+def test_a_second_copy_of_a_grant_in_use_that_the_chip_rejects_ends_nothing(gate: Gate) -> None:
+    session = gate.running()
+    gate.event("grant_rejected", session.session_id, reason="other_challenge")
+    assert session.state == "unlocked"
+
+
+def test_a_grant_that_was_refused_for_a_moment_and_then_taken_runs_as_any(gate: Gate) -> None:
+    session = gate.opened()
+    gate.event("grant_rejected", session.session_id, reason="late")
+    gate.event("unlocked", session.session_id)
+    assert session.state == "unlocked"
+
+
+def test_news_of_a_boot_before_the_grant_that_comes_late_ends_nothing(gate: Gate) -> None:
+    gate.opened()
+    gate.event("boot", None, at=NOW - 1)
+    gate.event("boot", "another-session", at=NOW)
+    assert len(gate.sessions) == 1
+    gate.event("boot", None, at=NOW)
+    assert len(gate.sessions) == 0
+
+
+def test_a_session_whose_time_is_over_is_in_nobody_s_way_even_before_it_is_ended(gate: Gate) -> None:
+    session = gate.opened()
+    gate.clock.now = session.open_until
+    assert decision_of(gate.request("P000456")).reasons == ("machine_in_session",)
+    gate.clock.now += 1
+    assert decision_of(gate.request("P000456")).outcome == "allow"
+    assert (session.state, session.end_reason) == ("ended", "unused")
+    assert len(gate.sessions) == 1
+
+
+def test_an_event_is_recorded_as_the_chip_sent_it_and_once(gate: Gate) -> None:
+    payload = '{"event_id":"event-0001", "seq":1, "kind":"tamper", "detail":{"注":"开盖"}, "more":1.50}'.encode()
+    entry = gate.send("event", payload)
+    assert entry.draft is not None
+    assert json.loads(entry.draft.body) == {"ends": None, "payload": payload.decode()}
+    assert gate.send("event", payload).draft is None
+
+
+# --- usage and status -------------------------------------------------------------------------------------------
+
+
+def test_usage_and_status_are_kept_and_end_no_session(gate: Gate) -> None:
+    gate.opened()
+    gate.sessions.take_changes()
+    usage = gate.usage(relay="open", final=True)
+    status = gate.status(online=False)
+    assert usage.usage is not None
+    assert status.chip is not None
+    assert (usage.draft, status.draft) == (None, None)
+    assert gate.sessions.take_changes() == ([], [])
+
+
+@pytest.mark.parametrize(("current_a", "state"), [(142.0, "welding"), (0, "idle"), (None, "idle")])
+def test_usage_tells_that_an_unlocking_was_lost_and_whether_it_welds(
+    gate: Gate, current_a: float | None, state: str
+) -> None:
+    session = gate.opened()
+    gate.clock.pass_s(10)
+    gate.usage(current_a=current_a)
+    assert (session.state, session.unlocked_at) == (state, NOW + 10_000)
+
+
+def test_an_arc_since_the_last_report_counts_as_welding(gate: Gate) -> None:
+    session = gate.running()
+    states = []
+    for arc_s in (5, 5, 9, 9):
+        gate.usage(arc_s=arc_s)
+        states.append(session.state)
+    assert states == ["idle", "idle", "welding", "idle"]
+
+
+def test_a_last_will_forgets_nothing_that_the_chip_said_before(gate: Gate) -> None:
+    gate.send("status", b'{"online":true,"chip":"CHIP-0001"}')
+    gate.send("status", b'{"online":false}')
+    assert facts_of(gate.request()).chip_reported == "CHIP-0001"
+
+
+def test_another_chip_at_the_machine_is_noticed_at_the_next_request(gate: Gate) -> None:
+    gate.send("status", b'{"online":true,"chip":"CHIP-9999"}')
+    assert decision_of(gate.request()).reasons == ("chip_mismatch",)

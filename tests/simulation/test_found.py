@@ -1,0 +1,81 @@
+"""What the simulation found once, as the few acts that it took, over many ways in which messages may race."""
+
+import msgspec
+import pytest
+
+from gateway.core.policy import Policy
+from tests.simulation.broken_variants import VARIANTS
+from tests.simulation.invariants import Broken
+from tests.simulation.network import Weather
+from tests.simulation.people import Visit
+from tests.simulation.plan import Act, Config, make_config
+from tests.simulation.simulation import run
+
+MINUTE_MS = 60_000
+RACES = 40
+WORK = ((5_000, 20_000),) * 4
+
+
+def calm(seed: int, **different: object) -> Config:
+    """A setting in which nothing goes wrong but what the acts say."""
+    quiet = {
+        "hours": 1,
+        "people": 3,
+        "machines": 3,
+        "gateways": 1,
+        "policy": msgspec.convert({"lease": {"lease_s": 60}, "offline": {"for_s": 3_600, "lease_s": 60}}, Policy),
+        "weather": Weather(20, 500, 0.0, 0, 0.0),
+        "persistent_broker": True,
+        "events_kept": 1000,
+        "wild_clocks": False,
+        "real_tokens": False,
+        "sqlite": False,
+        "commit_ms": (1, 30),
+    }
+    return msgspec.structs.replace(make_config(seed), **quiet | different)
+
+
+def goes(at: int, person: str, machine_id: str) -> Act:
+    return Act(at, "visit", int(person[1:]), visit=Visit(person, machine_id, person, WORK, "finish"))
+
+
+def first_broken(config_of: object, acts: list[Act]) -> Broken | None:
+    """What breaks in any of the races."""
+    for seed in range(RACES):
+        broken = run(config_of(seed), acts)[1]  # type: ignore[operator]
+        if broken is not None:
+            return broken
+    return None
+
+
+CLOCK_PUT_RIGHT = [
+    Act(2 * MINUTE_MS, "chip clock", 0, 45_000),
+    goes(3 * MINUTE_MS, "P000000", "HJ-0000"),
+    Act(3 * MINUTE_MS + 3_500, "chip clock", 0, 0),
+]
+"""The chip refuses a grant as too late; its clock is put right; it asks again and takes the same grant."""
+
+
+def test_a_grant_refused_for_a_wrong_clock_and_taken_a_moment_later_has_its_session() -> None:
+    assert first_broken(calm, CLOCK_PUT_RIGHT) is None
+
+
+def test_those_acts_break_a_gateway_that_believes_any_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    VARIANTS["believes any refusal"].apply(monkeypatch)
+    broken = first_broken(calm, CLOCK_PUT_RIGHT)
+    assert broken is not None
+    assert broken.invariant == "I4"
+
+
+WORKED_OFFLINE = [
+    goes(3 * MINUTE_MS, "P000000", "HJ-0000"),
+    Act(8 * MINUTE_MS, "chip cut", 0, 8 * MINUTE_MS),
+    goes(10 * MINUTE_MS, "P000000", "HJ-0000"),
+    goes(15 * MINUTE_MS + 50_000, "P000001", "HJ-0000"),
+]
+"""Somebody works without a connection; the news of it comes when the next one is being let in."""
+
+
+def test_news_of_work_without_a_connection_that_comes_late_ends_no_session_of_now() -> None:
+    slow = Weather(20, 3_000, 0.0, 0, 0.0)
+    assert first_broken(lambda seed: calm(seed, gateways=2, weather=slow), WORKED_OFFLINE) is None
