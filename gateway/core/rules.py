@@ -115,16 +115,19 @@ def _readable(case: Case) -> bool:
 
 def _names_nobody(case: Case) -> bool:
     """Nobody on record, or a kind of credential that the policy does not accept."""
-    kind = case.asked.credential_kind
-    return case.facts.operator_id is None or kind not in ("session", *case.policy.credentials.kinds)
+    return case.facts.operator_id is None or not _accepted(case)
+
+
+def _accepted(case: Case) -> bool:
+    return case.asked.credential_kind in ("session", *case.policy.credentials.kinds)
 
 
 def _code_expired(case: Case) -> bool:
-    return case.facts.code is not None and abs(case.facts.code.steps_off) > STEPS_OFF
+    return case.facts.code is not None and _accepted(case) and abs(case.facts.code.steps_off) > STEPS_OFF
 
 
 def _code_replayed(case: Case) -> bool:
-    return case.facts.code is not None and case.facts.code.used
+    return case.facts.code is not None and _accepted(case) and case.facts.code.used
 
 
 def _knows_who(case: Case) -> bool:

@@ -31,10 +31,9 @@ class Chip(Struct):
             return False
         self.clock = status.at is not None
         fresh = status.challenge != self.challenge and status.challenge not in self.before
-        if fresh:
-            if self.challenge is not None:
-                self.before = [*self.before, self.challenge][-CHALLENGES_REMEMBERED:]
-            self.challenge = status.challenge
+        if status.challenge != self.challenge and self.challenge is not None:
+            self.before = [*self.before, self.challenge][-CHALLENGES_REMEMBERED:]
+        self.challenge = status.challenge
         return fresh
 
 

@@ -23,6 +23,8 @@ from gateway.wire.tokens import Command
 
 SETTLED_MS = 2_000
 """A chip that just came back may repeat a request: a list would use up the challenge that its grant is for."""
+REFUSED_MS = 60_000
+"""A chip that refused a list for its challenge shows another one first; if not, it is tried again after a minute."""
 OFFERED_AT_ONCE = 100
 """Lists made at a tick: each looks at a machine's welders, some ten milliseconds in all."""
 MAX_LEASE_S = 30 * 86_400
@@ -53,9 +55,9 @@ def show_status(state: GateState, machine_id: str, status: Status, *, fresh: boo
 
 def hear_refusal(state: GateState, machine_id: str, event: Event) -> None:
     """A chip refused a grant or a command: perhaps its list."""
-    state.offline.refuse(
-        machine_id, event.detail.get("command_id"), event.detail.get("list_version"), state.wall_ms() + SETTLED_MS
-    )
+    command_id, held = event.detail.get("command_id"), event.detail.get("list_version")
+    wait_ms = SETTLED_MS if event.reason in ("other_list", "replayed") else REFUSED_MS
+    state.offline.refuse(machine_id, command_id, held, state.wall_ms() + wait_ms)
 
 
 def lists_due(state: GateState, now: Millis) -> list[Entry]:

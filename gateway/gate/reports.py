@@ -2,6 +2,7 @@
 
 import hashlib
 
+from gateway.core.lease import CLOCK_ERROR_S
 from gateway.core.model import Event, Millis, Status, Usage
 from gateway.core.session import end_reason, step_of
 from gateway.gate.alerts import alert
@@ -71,16 +72,17 @@ def _session_meant(state: GateState, machine_id: str, event: Event) -> Session |
     session = state.sessions.at_machine(machine_id)
     if session is None or event.session_id == session.session_id:
         return session
-    concerns_all = event.kind in ("boot", "tamper", "clock_reset") and event.session_id is None
-    return session if concerns_all and not _before(event, session) else None
+    if event.session_id is not None or event.kind not in ("boot", "tamper", "clock_reset"):
+        return None
+    return session if event.kind != "boot" or _surely_after(event, session) else None
 
 
-def _before(event: Event, session: Session) -> bool:
-    """Whether the chip dates the event before the session was granted: news of an earlier time that came late.
+def _surely_after(event: Event, session: Session) -> bool:
+    """Whether a boot that names no session came after the grant, whatever the chip's clock and the order of arrival.
 
-    By a slow clock a boot of now may look so too; then the session lasts as long as its lease could.
+    If in doubt the session lasts as long as its lease could, or until the same welder scans again.
     """
-    return event.at is not None and event.at < session.granted_at
+    return event.at is not None and event.at > session.granted_at + CLOCK_ERROR_S * 1000
 
 
 def _worth_an_alert(state: GateState, machine_id: str, event: Event, body: EventBody) -> Outbound | None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+from msgspec import Struct
+
 from gateway.core.model import CodeUse, Facts, Millis
 from gateway.core.policy import Rulebook
 from gateway.gate.agenda import Agenda
@@ -13,6 +15,14 @@ from gateway.store.journal import Book
 
 CLOCK_STEP_MS = 1000
 """A smaller difference between two looks at both clocks is slewing."""
+
+
+class Stray(Struct, frozen=True):
+    """A relay that was reported closed for a session that is not open."""
+
+    session_id: str
+    at: Millis
+    locked: bool = False
 
 
 class GateState:
@@ -32,7 +42,7 @@ class GateState:
         self.codes = Codes(code_keys)
         self.agenda = Agenda()
         self.offline = OfflineLists()
-        self.strays: dict[str, tuple[Millis, bool]] = {}
+        self.strays: dict[str, Stray] = {}
         self.in_doubt = True
         self.latest: Millis = 0
         self._skew: int | None = None

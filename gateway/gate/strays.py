@@ -4,7 +4,7 @@ from gateway.core.model import Millis, Usage
 from gateway.gate.alerts import alert
 from gateway.gate.entry import CommandBody, Entry
 from gateway.gate.leases import new_id
-from gateway.gate.state import GateState
+from gateway.gate.state import GateState, Stray
 from gateway.observe.events import StrayRelay
 from gateway.store.ledger import Draft
 from gateway.wire.codec import encode
@@ -13,6 +13,8 @@ from gateway.wire.tokens import Command
 OLD_MS = 60_000
 """Usage that a chip dates further back was kept while it was offline, and shows what is over."""
 FORGOTTEN_MS = 60_000
+READ_AGAIN_MS = 10_000
+"""For another session of the same machine the database is asked again after so long."""
 
 
 def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
@@ -25,19 +27,19 @@ def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) ->
     """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody.
 
     At the first report the sessions are read back: another gateway may have opened this one. At the next it is locked,
-    and then not looked at for a minute: a chip that invents sessions must not keep the gate busy.
+    and then left alone for a minute. A chip that invents sessions must not keep the gate busy either.
     """
     now, session_id = state.wall_ms(), usage.session_id
     if state.sessions.chip_knows_end(session_id) or not is_live(usage, now) or state.in_doubt:
         return entry
-    seen_at, locked = state.strays.get(machine_id, (now - FORGOTTEN_MS, False))
-    if not 0 <= now - seen_at < FORGOTTEN_MS:
-        state.strays[machine_id] = (now, False)
+    seen = state.strays.get(machine_id)
+    if seen is None or not 0 <= now - seen.at < (FORGOTTEN_MS if seen.session_id == session_id else READ_AGAIN_MS):
+        state.strays[machine_id] = Stray(session_id, now)
         state.in_doubt = True
         return entry
-    if locked:
+    if seen.locked or seen.session_id != session_id:
         return entry
-    state.strays[machine_id] = (now, True)
+    state.strays[machine_id] = Stray(session_id, now, locked=True)
     command = lock_unknown(state, machine_id, session_id, now)
     entry.draft = Draft("command", now, encode(CommandBody(command, "no_session")), machine_id, command.jti)
     entry.command = command

@@ -68,7 +68,9 @@ def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
         return control
     except DBAPIError as error:
         reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
-        raise DatabaseUnavailable(f"the order was not carried out: {reason}; give it again") from error
+        raise DatabaseUnavailable(
+            f"the order was not carried out: {reason}; check --database and order again"
+        ) from error
 
 
 def _write(connection: Connection, control: Control, version: int) -> None:

@@ -57,6 +57,9 @@ class Observations:
     def __init__(self) -> None:
         self._made: dict[Callable[..., Any], Any] = {}
 
+    def __contains__(self, watch: object) -> bool:
+        return watch in self._made
+
     async def of(self, watch: Callable[[Any], Awaitable[T]], stand: Any) -> T:
         """What ``watch`` sees on the stand; raises Failed and NotRun as it did."""
         if watch not in self._made:

@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -15,12 +17,21 @@ from simulator.conformance.chip.all import CHIP
 from simulator.conformance.chip.bench import Bench, Options
 from simulator.conformance.chip.broker import Broker
 from simulator.conformance.driver import Driver, DriverError, ManualDriver, ProgramDriver
+from simulator.conformance.gateway import county
+from simulator.conformance.gateway.all import GATEWAY
+from simulator.conformance.gateway.hooks import HookError, hooks_of
+from simulator.conformance.gateway.stand import Options as GatewayOptions
+from simulator.conformance.gateway.stand import Stand
+from simulator.conformance.gateway.tap import Tap
 from simulator.conformance.keys import PUBLIC, KeyFileError, Keys, keys_in
 from simulator.conformance.packet_log import PacketLog
 from simulator.conformance.runner import play
+from simulator.link import BrokerUrlError, parse_broker
+from simulator.oracle import county_day
 
 app = typer.Typer(help="Check a chip or a gateway against every requirement of the protocol.", no_args_is_help=True)
 CAPABILITIES = ("clock", "offline", "config", "relay-sense", "end-of-work", "display")
+GATEWAY_CAPABILITIES = ("mqtt5",)
 MANUAL_LEASE_S = 30.0
 MANUAL_PROMPT_S = 15.0
 """A person needs time to read and to measure."""
@@ -40,7 +51,8 @@ def keys(
 @app.command(name="list")
 def list_cases() -> None:
     """Every requirement of a chip and of a gateway as a Markdown table."""
-    typer.echo("\n".join(report.listing([case.about for case in CHIP.chosen(())])))
+    for kit in (CHIP, GATEWAY):
+        typer.echo("\n".join(report.listing([case.about for case in kit.chosen(())])) + "\n")
 
 
 @app.command()
@@ -78,7 +90,7 @@ def chip(
         prompt_s=MANUAL_PROMPT_S if manual else prompt_s,
         lease_real_s=MANUAL_LEASE_S if manual else scale_floor,
         quiet_s=Options().quiet_s if time_scale == 1 else 0.25,
-        without=_without(without or []),
+        without=_without(without, CAPABILITIES),
     )
     if manual == bool(driver):
         raise _stop("needs one of --driver COMMAND and --manual")
@@ -117,6 +129,83 @@ async def _chip(
         await broker.close()
 
 
+@app.command()
+def registry(
+    out: Annotated[Path, typer.Option(help="Folder for the five files.")] = Path("conformance/registry"),
+) -> None:
+    """Write the made-up county that a gateway has to import before its check: made of today's date."""
+    try:
+        county.write(out, county.tables(county_day(time.time_ns() // 1_000_000)))
+    except OSError as error:
+        raise _stop(f"--out {out}: {error.strerror}; choose a place that can be written") from None
+    typer.echo(str(out))
+
+
+@app.command()
+def gateway(
+    registry: Annotated[Path, typer.Option(help="Folder that `conformance registry` wrote, imported in the gateway.")],
+    jwks: Annotated[Path, typer.Option(help="The gateway's public keys.")],
+    broker: Annotated[str, typer.Option(help="mqtt://… or mqtts://user:password@host:port")] = "mqtt://127.0.0.1:1883",
+    broker_ca: Annotated[Path | None, typer.Option(help="PEM file of the authorities to trust for mqtts://.")] = None,
+    stop_command: Annotated[str | None, typer.Option(help="Kills the gateway, without a goodbye.")] = None,
+    start_command: Annotated[str | None, typer.Option(help="Starts it again on the same database.")] = None,
+    restart_command: Annotated[
+        str | None, typer.Option(help="Instead of both: cases that need it down are not run.")
+    ] = None,
+    import_command: Annotated[
+        str | None, typer.Option(help="Imports the registry files in {folder}; 0 = taken.")
+    ] = None,
+    break_storage_command: Annotated[str | None, typer.Option(help="Makes its database refuse to be written.")] = None,
+    mend_storage_command: Annotated[str | None, typer.Option(help="Lets it be written again.")] = None,
+    tap: Annotated[str | None, typer.Option(help="HOST:PORT for the kit to listen on; the gateway's broker.")] = None,
+    answer_s: Annotated[float, typer.Option(min=0.1, help="Seconds within which a decision has to come.")] = 5.0,
+    longest_s: Annotated[float, typer.Option(min=1, help="Longest lease that a case waits for.")] = 120.0,
+    without: Annotated[list[str] | None, typer.Option(help=f"Lacks: {', '.join(GATEWAY_CAPABILITIES)}.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these ids, or what begins so: GW-1, OTHERS-05.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    allow_not_run: Annotated[bool, typer.Option("--allow-not-run", help="Cases not run do not spoil it.")] = False,
+) -> None:
+    """Play hostile and unlucky chips against one gateway. Exit code 0: conforms; 1: does not; 2: no run."""
+    console, log = Console(), PacketLog()
+    try:
+        there = parse_broker(broker, str(broker_ca) if broker_ca else None)
+        listening = Tap(there.host, there.port, log) if tap else None
+        commands = {"stop": stop_command, "start": start_command, "restart": restart_command}
+        commands |= {"import": import_command, "break": break_storage_command, "mend": mend_storage_command}
+        hooks = hooks_of(commands, listening)
+        options = GatewayOptions(
+            answer_s=answer_s, longest_s=longest_s, without=_without(without, GATEWAY_CAPABILITIES)
+        )
+        stand = Stand(there, _jwks(jwks), county.read(registry), hooks, options, log)
+        cases = _chosen(GATEWAY.chosen(tuple(only or ())), only)
+        at = _address(tap, "--tap") if tap else None
+        results = asyncio.run(_gateway(cases, stand, listening, at, console))
+    except BrokerUrlError as error:
+        raise _stop(f"--broker: {error}") from None
+    except ValueError as error:
+        raise _stop(
+            f"--registry {registry}: {error}; write it with: weldsim conformance registry --out FOLDER"
+        ) from None
+    except HookError as error:
+        raise _stop(str(error)) from None
+    except OSError as error:
+        raise _stop(f"{error.filename or broker}: {error.strerror or error}") from None
+    finish(console, results, "weldgate.gateway", junit, allow_not_run=allow_not_run)
+
+
+async def _gateway(
+    cases: Sequence[Case[Stand]], stand: Stand, tap: Tap | None, at: tuple[str, int] | None, console: Console
+) -> list[Result]:
+    if tap is not None and at is not None:
+        await tap.start(*at)
+    try:
+        return await watched(cases, stand, console)
+    finally:
+        await stand.close()
+        if tap is not None:
+            await tap.close()
+
+
 async def watched(cases: Sequence[Case[Any]], stand: Any, console: Console, scale: float = 1.0) -> list[Result]:
     """The run, with a progress bar where a person watches and is not asked anything."""
     if not console.is_terminal:
@@ -139,10 +228,23 @@ def finish(console: Console, results: Sequence[Result], suite: str, junit: Path 
 # --- options ----------------------------------------------------------------------------------------------------
 
 
-def _address(text: str) -> tuple[str, int]:
+def _jwks(path: Path) -> dict[str, Any]:
+    remedy = "make it with: weldgate keys public --out FILE"
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        raise _stop(f"--jwks {path}: {error.strerror}; {remedy}") from None
+    except msgspec.MsgspecError:
+        raise _stop(f"--jwks {path}: not a JWK Set in JSON; {remedy}") from None
+    if not found.get("keys"):
+        raise _stop(f"--jwks {path}: holds no keys; {remedy}")
+    return found
+
+
+def _address(text: str, option: str = "--listen") -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise _stop(f"--listen {text}: write HOST:PORT, for example 0.0.0.0:1883")
+        raise _stop(f"{option} {text}: write HOST:PORT, for example 0.0.0.0:1883")
     return host.strip("[]"), int(port)
 
 
@@ -161,11 +263,11 @@ def _keys(folder: Path) -> Keys:
         raise _stop(f"--keys {error}") from None
 
 
-def _without(names: list[str]) -> frozenset[str]:
-    for name in names:
-        if name not in CAPABILITIES:
-            raise _stop(f"--without {name}: not a capability that may be missing; known: {', '.join(CAPABILITIES)}")
-    return frozenset(names)
+def _without(names: list[str] | None, known: tuple[str, ...]) -> frozenset[str]:
+    for name in names or ():
+        if name not in known:
+            raise _stop(f"--without {name}: not a capability that may be missing; known: {', '.join(known)}")
+    return frozenset(names or ())
 
 
 def _chosen(cases: list[Case[Any]], only: list[str] | None) -> list[Case[Any]]:

@@ -20,7 +20,6 @@ class Line:
         self.number = number
         self.version = 4
         self.client_id = ""
-        self.unacknowledged: set[int] = set()
 
     def back(self, message: Publish) -> None:
         """Say something to the kit that the gateway never said."""

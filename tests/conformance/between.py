@@ -90,7 +90,6 @@ class Passing(Line):
                 self._broker.write(mqtt.publish(bent, self.version))
             return
         elif packet.kind == mqtt.PUBACK:
-            self.unacknowledged.discard(mqtt.read_packet_id(packet))
             if mqtt.read_packet_id(packet) >= 60_000:
                 return
         elif packet.kind == mqtt.SUBSCRIBE:
@@ -109,5 +108,4 @@ class Passing(Line):
         if bent is None:
             self._broker.write(mqtt.puback(message.packet_id))
             return
-        self.unacknowledged.add(bent.packet_id)
         self._kit.write(mqtt.publish(bent, self.version))

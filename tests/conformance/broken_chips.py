@@ -232,7 +232,7 @@ class SameChallengeAfterAGrant(Chip):
             self.challenge = before
 
 
-@breaks("CHIP-1.3")
+@breaks("CHIP-1.3", "CHIP-7")
 class SameChallengeAfterACommand(SameChallengeAfterAGrant):
     spares = Command
 
@@ -319,6 +319,12 @@ def fits(chip: Gullible, wanted: bool) -> Claims | None:
     return {"cha": chip.chip.challenge} if wanted else None
 
 
+def as_own(chip: Gullible, claims: Claims) -> Claims | None:
+    """For this machine, if it is for another."""
+    own = chip.setup.config.machine_id
+    return {"aud": own} if claims["aud"] != own else None
+
+
 def is_grant(claims: Claims) -> bool:
     return "cmd" not in claims
 
@@ -336,22 +342,27 @@ NEVER_LATE: Claims = {"exp": 2**40}
 
 gullible("CHIP-1.6", lambda chip, claims, _: fits(chip, (claims["jti"], claims.get("cha")) == chip.given_up))
 gullible("CHIP-1.7", lambda chip, claims, _: fits(chip, is_grant(claims) and claims["cha"] not in chip.challenges))
-gullible("CHIP-1.8", lambda chip, claims, _: {"aud": chip.setup.config.machine_id} if is_grant(claims) else None)
+gullible("CHIP-1.8", lambda chip, claims, _: as_own(chip, claims) if is_grant(claims) else None)
 gullible("CHIP-1.9", lambda chip, claims, _: NEVER_LATE if is_late(chip, claims) and chip.asking else None)
 gullible("CHIP-1.10", lambda chip, claims, header: {} if is_grant(claims) and foreign(chip, header) else None)
-gullible("CHIP-1.11", lambda _, claims, header: {} if (claims["lease_s"], header["alg"]) == (86_400, "ES256") else None)
+gullible(
+    "CHIP-1.11", lambda _, claims, header: {} if (claims.get("lease_s"), header["alg"]) == (86_400, "ES256") else None
+)
 gullible("CHIP-1.12", lambda _chip, _claims, header: {} if header["alg"] == "HS256" else None)
-gullible("CHIP-1.14", lambda chip, claims, _: {"jti": chip.told} if is_grant(claims) else None)
-gullible("CHIP-1.15", lambda chip, claims, _: fits(chip, is_grant(claims) and claims["sid"] == chip.used))
+gullible(
+    "CHIP-1.14",
+    lambda chip, claims, _: {"jti": chip.told} if is_grant(claims) and claims["jti"] != chip.told else None,
+)
+gullible("CHIP-1.15", lambda chip, claims, _: fits(chip, is_grant(claims) and claims.get("sid") == chip.used))
 gullible("CHIP-1.16", lambda chip, claims, _: fits(chip, (claims["jti"], claims.get("cha")) == chip.before))
 gullible(
     "CHIP-1.18",
     lambda chip, claims, _: NEVER_LATE if is_grant(claims) and is_late(chip, claims) and not chip.asking else None,
 )
 gullible("CHIP-1.19", lambda chip, claims, header: {} if not is_grant(claims) and foreign(chip, header) else None)
-gullible("CHIP-1.20", lambda chip, claims, _: None if is_grant(claims) else {"aud": chip.setup.config.machine_id})
+gullible("CHIP-1.20", lambda chip, claims, _: as_own(chip, claims) if claims.get("cmd") == "renew" else None)
 gullible("CHIP-1.22", lambda chip, claims, _: NEVER_LATE if not is_grant(claims) and is_late(chip, claims) else None)
-gullible("CHIP-1.23", lambda chip, claims, _: {"sid": chip.used} if claims["sid"] == "another-session-1" else None)
+gullible("CHIP-1.23", lambda chip, claims, _: {"sid": chip.used} if claims.get("sid") == "another-session-1" else None)
 
 
 @breaks("CHIP-1.13")
@@ -428,7 +439,9 @@ class RenewsNothing(Chip):
 
 def _next_number(chip: Gullible, claims: Claims, _: Claims) -> Claims | None:
     session = chip.chip.session
-    return {"n": session.last_n + 1} if session is not None and not is_grant(claims) else None
+    if session is None or is_grant(claims) or claims.get("sid") != session.session_id or claims["n"] > session.last_n:
+        return None
+    return {"n": session.last_n + 1}
 
 
 gullible("CHIP-2.5", _next_number)
@@ -487,14 +500,14 @@ class CutsTheArcAtALock(Swaps):
     state, heard, taken = Lock.WELDING, Cue.LOCK_SOON, Cue.LOCK_NOW
 
 
-@breaks("CHIP-3.7", "CHIP-6.4")
+@breaks("CHIP-3.7", "CHIP-6.4", "CHIP-6.5")
 class LocksWithoutNetwork(Chip):
     def _on_disconnected(self, event: Disconnected) -> None:
         super()._on_disconnected(event)
         self._cue(Cue.LOCK_NOW, Why("offline"))
 
 
-@breaks("CHIP-3.8", "CHIP-6.4", "CHIP-6.5")
+@breaks("CHIP-3.8", "CHIP-6.4", "CHIP-6.5", "CHIP-7.10")
 class StaysOpenToWorkWithoutNetwork(Chip):
     def _on_tick(self, event: Any) -> None:
         if not self.online and self._timers.runs(Cue.LEASE_OVER):
@@ -510,7 +523,7 @@ class NoEndOfWork(Swaps):
 # --- CHIP-4, CHIP-5: mains and alarms -----------------------------------------------------------------------------
 
 
-@breaks("CHIP-4.1")
+@breaks("CHIP-4.1", "CHIP-7")
 class UnlockedAfterPowerUp(Reference):
     async def power_on(self) -> Answer:
         before = self.chip.session
@@ -758,11 +771,7 @@ class AnyBaseWillDo(OwnList):
             super().take(replace(command, base_version=self.version or 0) if based else command)
 
 
-gullible("CHIP-7.9", lambda chip, claims, _: _own(chip) if claims.get("cmd") == "offline_list" else None)
-
-
-def _own(chip: Gullible) -> Claims:
-    return {"aud": chip.setup.config.machine_id}
+gullible("CHIP-7.9", lambda chip, claims, _: as_own(chip, claims) if claims.get("cmd") == "offline_list" else None)
 
 
 @breaks("CHIP-7.10")
@@ -789,7 +798,7 @@ class ForgetsWhatTheMainsEnded(Chip):
         super()._boot(why)
 
 
-@breaks("OTHERS-07-CHIP")
+@breaks("OTHERS-07-CHIP", "CHIP-7")
 class EverybodyPassesOffline(Reference):
     def feed(self, event: Event) -> None:
         super().feed(event)

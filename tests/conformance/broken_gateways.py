@@ -172,6 +172,7 @@ class NoExpiry(Bent):
 @breaks("GW-2.1")
 class NewBytesForADuplicate(Bent):
     duplicate = ""
+    told = 0
 
     def up(self, message: Publish, line: Line) -> Publish | None:
         if message.dup:
@@ -179,7 +180,8 @@ class NewBytesForADuplicate(Bent):
         return super().up(message, line)
 
     def decided(self, message: Publish, fields: Fields, line: Line) -> Publish | None:
-        return with_payload(message, message.payload + b" ") if fields["request_id"] == self.duplicate else message
+        self.told += fields["request_id"] == self.duplicate
+        return with_payload(message, message.payload + b" " * self.told)
 
 
 @breaks("GW-2.2")
@@ -257,16 +259,14 @@ class KnowsEachChipOnce(Bent):
 
 
 @breaks("GW-2.9")
-class WaitsForTheSlowest(Bent):
-    def __init__(self, *parts: object) -> None:
-        super().__init__(*parts)  # type: ignore[arg-type]
-        self.lines: list[Line] = []
+class WaitsForTheFirst(Bent):
+    """Until the first chip that it answered has acknowledged on every line, nobody else is answered."""
 
-    def connected(self, line: Line) -> None:
-        self.lines.append(line)
+    first = ""
 
-    def decided(self, message: Publish, fields: Fields, line: Line) -> Publish | None:
-        return None if any(other.unacknowledged for other in self.lines if other is not line) else message
+    def decision(self, machine_id: str, fields: Fields) -> Fields | None:
+        self.first = self.first or machine_id
+        return fields if machine_id == self.first else None
 
 
 @breaks("GW-2.10")
@@ -337,7 +337,9 @@ class CountsEveryCopy(Bent):
     def event(self, machine_id: str, fields: Fields) -> Fields | None:
         self.copies[fields["event_id"]] += 1
         copy = self.copies[fields["event_id"]]
-        return fields | {"event_id": f"{fields['event_id']}-{copy}", "at": int(time.time() * 1000)}
+        later: Fields = {"seq": fields["seq"] + 1000 * copy, "at": int(time.time() * 1000)}
+        later |= {"session_id": None} if copy > 1 else {}
+        return fields | {"event_id": f"{fields['event_id']}-{copy}"} | later
 
 
 @breaks("GW-3.9")

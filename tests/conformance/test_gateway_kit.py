@@ -25,7 +25,7 @@ ALONE = (
 )
 """Their cases stop, feed or disturb the one gateway that all variants stand before."""
 AT_ONCE = 8
-IMPATIENT = replace(OPTIONS, answer_s=1.5, ready_s=3.0, longest_s=4.0)
+IMPATIENT = replace(OPTIONS, answer_s=1.5, ready_s=3.0, longest_s=7.0)
 PATIENT = replace(OPTIONS, longest_s=20.0)
 
 Runs = tuple[dict[str, Result], dict[str, Result]]

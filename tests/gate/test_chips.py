@@ -21,16 +21,20 @@ def test_a_challenge_is_news_once() -> None:
     chip = Chip()
     challenges = ["c-1", "c-1", "c-2", "c-1", "c-2", "c-3", "c-2"]
     assert [chip.takes(Status(True, one)) for one in challenges] == [True, False, True, False, False, True, False]
-    assert chip.challenge == "c-3"
 
 
-def test_a_status_that_is_held_up_takes_back_no_challenge() -> None:
+def test_its_present_challenge_is_what_it_said_last_news_or_not() -> None:
     chip = Chip()
-    for number in range(CHALLENGES_REMEMBERED + 1):
-        chip.takes(Status(True, f"c-{number}"))
+    for challenge in ("c-1", "c-2", "c-1"):
+        chip.takes(Status(True, challenge))
+        assert chip.challenge == challenge
+
+
+def test_challenges_of_before_are_no_news_for_a_while() -> None:
+    chip = Chip()
     for number in range(CHALLENGES_REMEMBERED):
-        assert not chip.takes(Status(True, f"c-{number}"))
-    assert chip.challenge == f"c-{CHALLENGES_REMEMBERED}"
+        chip.takes(Status(True, f"c-{number}"))
+    assert not chip.takes(Status(True, "c-0"))
 
 
 def test_a_last_will_says_that_it_is_gone_and_leaves_all_else() -> None:

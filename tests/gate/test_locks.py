@@ -131,10 +131,11 @@ def test_a_tampered_lock_without_a_session_is_told_and_nothing_else(gate: Gate) 
     assert gate.work_off() == []
 
 
-def test_a_tampering_of_before_that_comes_late_locks_nobody(gate: Gate) -> None:
+@pytest.mark.parametrize("at", [None, NOW - 3_600_000, NOW])
+def test_a_tampering_whenever_it_was_locks_whoever_works_there_now(gate: Gate, at: int | None) -> None:
     gate.running()
-    gate.event("tamper", at=NOW - 60_001)
-    assert gate.work_off() == []
+    gate.event("tamper", at=at)
+    assert [command.when for command in commands(gate.work_off())] == ["now"]
 
 
 def test_who_does_not_weld_for_as_long_as_the_policy_says_is_locked(gate: Gate) -> None:

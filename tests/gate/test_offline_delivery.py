@@ -26,7 +26,7 @@ def gate() -> Gate:
 
 
 def refused(gate: Gate, command: Command, **detail: Any) -> None:
-    gate.event("grant_rejected", None, command.aud, reason="late", detail={"command_id": command.jti} | detail)
+    gate.event("grant_rejected", None, command.aud, reason="replayed", detail={"command_id": command.jti} | detail)
 
 
 def test_a_list_that_the_chip_refused_goes_out_again_whole(gate: Gate) -> None:

@@ -55,6 +55,17 @@ def test_a_session_that_reading_back_brings_to_light_is_no_stray(gate: Gate) -> 
     assert gate.usage(session_id).command is None
 
 
+def test_of_two_sessions_that_another_gateway_opened_one_after_the_other_neither_is_locked(gate: Gate) -> None:
+    """The database is asked for each before anything is locked."""
+    gate.state.in_doubt = False
+    first = gate.usage(STRAY)
+    asked_for_first, gate.state.in_doubt = gate.state.in_doubt, False
+    gate.clock.pass_s(30)
+    second = gate.usage("session-after-it")
+    assert commands([first, second]) == []
+    assert (asked_for_first, gate.state.in_doubt) == (True, True)
+
+
 def test_a_chip_that_invents_sessions_does_not_keep_the_gateway_reading_back(gate: Gate) -> None:
     asked = 0
     for number in range(200):

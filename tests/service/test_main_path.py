@@ -163,7 +163,7 @@ def test_one_session_per_machine_and_per_welder(service: Service) -> None:
     [
         ("locked", True, "operator", "operator"),
         ("locked", True, None, "locked"),
-        ("boot", False, None, "power"),
+        ("boot", True, None, "power"),
     ],
 )
 def test_a_session_runs_from_unlocked_until_the_chip_says_it_is_over(

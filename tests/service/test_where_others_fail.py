@@ -103,7 +103,8 @@ def test_6_a_session_of_which_nothing_is_heard_any_more_ends_by_time(
         assert chips.ask("HJ-0001", "P0001").outcome == "allow"
         gateway.kill()  # the reset may be the gateway's own
         gateway.start().until_ready()
-        eventually(lambda: gateway.sessions("HJ-0001")[0]["ended_at"], what="ended")
+        over_within_s = 45.0  # 30 s to take the grant, lease, deadline
+        eventually(lambda: gateway.sessions("HJ-0001")[0]["ended_at"], over_within_s, "ended")
         assert gateway.sessions("HJ-0001")[0]["end_reason"] == "unused"
         assert len(gateway.rows("SELECT 1 FROM ledger WHERE kind = 'session_end'")) == 1
         assert chips.ask("HJ-0001", "P0002").outcome == "allow"

@@ -5,13 +5,10 @@ what it held in memory is gone.
 """
 
 import asyncio
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from random import Random
-from types import SimpleNamespace
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -24,11 +21,12 @@ from gateway.pipeline import Pipeline
 from gateway.registry.snapshot import Snapshot
 from gateway.store import orders
 from gateway.store.journal import Batch
-from gateway.store.writer import ScribeLost, Writer, checked
+from gateway.store.writer import ScribeLost, Writer
 from gateway.wire.inbound import Inbound, Outbound
 from tests.simulation.broker import Broker
 from tests.simulation.county import County
 from tests.simulation.database import Database
+from tests.simulation.gateway_ports import Gone, Lost, ModelLink, ModelWriter
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Connection, Line, Network
 from tests.simulation.timeline import Timeline
@@ -54,10 +52,6 @@ class Carrier(Protocol):
     """A scribe, modelled or real."""
 
     def carry_out(self, order: orders.Order) -> orders.Result: ...
-
-
-class Gone(Exception):
-    """The process ends here."""
 
 
 class Watcher(Protocol):
@@ -105,7 +99,7 @@ class Process:
         self.tick_at: int | None = None
         self.stopping = False
         self.pipeline = Pipeline(
-            self.state, cast(Writer, ModelWriter(host, self)), host_link(host, self), host.observed
+            self.state, cast(Writer, ModelWriter(host, self)), ModelLink(host, self), host.observed
         )
         self.task: asyncio.Task[None] | None = None
 
@@ -320,57 +314,13 @@ class GatewayHost:
 
     def on_closed(self, connection: Connection) -> None:
         process = self.process
-        if process is not None and process.connection is connection:
+        if process is not None and process.connection in (connection, None):
             process.connection = None
             process.held.clear()
             self._around.timeline.after(200 + int(self._random.random() * 2_000), self._dial)
 
     def on_unreachable(self) -> None:
         self._around.timeline.after(int(self._random.random() * 4_000), self._dial)
-
-
-class ModelLink:
-    """What the pipeline sees of the broker."""
-
-    def __init__(self, host: GatewayHost, process: Process) -> None:
-        self._host = host
-        self._process = process
-
-    def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
-        process = self._process
-        if not process.alive:
-            raise Gone
-        self._host.crash_point("replied")
-        connection = process.connection
-        for number, mid in receipts:
-            if connection is not None and number == process.connection_number:
-                connection.up(self._host._around.broker.acknowledged, mid)
-
-    def publish(self, messages: Iterable[Outbound]) -> None:
-        process, around = self._process, self._host._around
-        if not process.alive:
-            raise Gone
-        self._host.crash_point("acknowledged")
-        for message in messages:
-            around.watcher.gateway_published(self._host, message)
-            process.mid += 1
-            process.unacknowledged[process.mid] = message
-            if process.connection is not None:
-                up = process.connection.up
-                up(around.broker.from_client, process.mid, message.topic, message.payload, message.retained)
-        self._host.keep_ticking()
-        self._host.crash_point("published")
-
-    def hold_back(self, held: bool) -> None:
-        process = self._process
-        process.held_back = held
-        if not held:
-            waiting, process.held = process.held, []
-            for inbound in waiting:
-                process.pipeline.deliver(inbound)
-
-    async def room(self) -> None:
-        """There is room for more than any run publishes."""
 
 
 def _until_something_is_due(state: GateState, wall_ms: int) -> int:
@@ -382,101 +332,3 @@ def _until_something_is_due(state: GateState, wall_ms: int) -> int:
         due = min(due, session.open_until, session.live.stands_until or due)
     ticks = (due - wall_ms) // TICK_MS + 1
     return int(min(max(ticks, 1) * TICK_MS, LONGEST_WITHOUT_TICK_MS))
-
-
-def host_link(host: GatewayHost, process: Process) -> ModelLink:
-    return ModelLink(host, process)
-
-
-class ModelWriter:
-    """What the pipeline sees of the scribe: orders go out, results come back in their order, some time later."""
-
-    def __init__(self, host: GatewayHost, process: Process) -> None:
-        self._host = host
-        self._process = process
-
-    def commit(self, batch: Batch) -> "asyncio.Future[orders.Result]":
-        self._host.crash_point("handled")
-        result = self._send(orders.Commit(batch))
-        self._host.crash_point("sent")
-        return result
-
-    async def recall(self, order: orders.Recall) -> orders.Recalled:
-        result = checked(await self._send(order))
-        assert isinstance(result, orders.Recalled)
-        self._host.keep_ticking()
-        return result
-
-    async def probe(self) -> None:
-        checked(await self._send(orders.Probe()))
-
-    def _send(self, order: orders.Order) -> "asyncio.Future[orders.Result]":
-        process, host = self._process, self._host
-        if not process.alive:
-            raise Gone
-        result: asyncio.Future[orders.Result] = process.loop.create_future()
-        if isinstance(process.scribe, Lost):
-            result.set_exception(ScribeLost("the scribe has ended"))
-            return result
-        process.awaited.append(result)
-        least, most = host._around.commit_ms
-        timeline = host._around.timeline
-        process.scribe_free_at = (
-            max(timeline.now, process.scribe_free_at) + least + int(host._random.random() * (most - least))
-        )
-        timeline.at(process.scribe_free_at, self._carry_out, order)
-        return result
-
-    def _carry_out(self, order: orders.Order) -> None:
-        """The scribe does it, whether or not anybody waits for it any more."""
-        process, host = self._process, self._host
-        if isinstance(process.scribe, Lost):
-            return
-        result = process.scribe.carry_out(order)
-        if isinstance(order, orders.Commit) and isinstance(result, orders.Committed):
-            host._around.watcher.committed(host, order.batch, result)
-            if process.alive:
-                try:
-                    host.crash_point("committed")
-                except Gone:
-                    return
-        if process.alive:
-            awaited = process.awaited.popleft()
-            if not awaited.done():
-                awaited.set_result(result)
-            host.run_ready()
-
-
-class Lost:
-    """A scribe that is no more."""
-
-    def carry_out(self, order: orders.Order) -> orders.Result:
-        raise AssertionError("nobody asks it")
-
-
-@contextmanager
-def virtual_time(timeline: Timeline, random: Random) -> Iterator[None]:
-    """Inside it the gateway's modules take time and chance from the run; the collector is left in peace."""
-    tokens = SimpleNamespace(
-        token_bytes=random.randbytes,
-        token_hex=lambda size=16: random.randbytes(size).hex(),
-        token_urlsafe=lambda size=16: random.randbytes(size).hex(),
-    )
-    instead: dict[str, Any] = {
-        "monotonic_ns": lambda: timeline.now * 1_000_000,
-        "secrets": tokens,
-        "random": random,
-        "gc": SimpleNamespace(collect=lambda: 0, freeze=lambda: None),
-    }
-    changed: list[tuple[Any, str, Any]] = []
-    for name, module in list(sys.modules.items()):
-        if name.startswith("gateway.") and name != "gateway.clock":
-            for attribute, stand_in in instead.items():
-                if hasattr(module, attribute):
-                    changed.append((module, attribute, getattr(module, attribute)))
-                    setattr(module, attribute, stand_in)
-    try:
-        yield
-    finally:
-        for module, attribute, original in changed:
-            setattr(module, attribute, original)

@@ -23,6 +23,7 @@ from tests.simulation.gateway_host import GatewayHost
 from tests.simulation.ground import Ground, Held
 from tests.simulation.statistics import Statistics
 from tests.simulation.timeline import Timeline
+from tests.simulation.verdict import Broken
 
 _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
 _CHANGED = {name: place for place, name in enumerate(journal.CHANGED_COLUMNS)}
@@ -46,25 +47,6 @@ class _Numbered(Struct):
 _number = msgspec.json.Decoder(_Numbered).decode
 _welders = msgspec.json.Decoder(list[tuple[str, int]]).decode
 _request_id = msgspec.json.Decoder(_Answered).decode
-
-INVARIANTS = {
-    "I1": "a relay closes, and a command goes out, only after what it rests on is on record",
-    "I2": "every request gets exactly one decision, always the same bytes, and in the end gets it",
-    "I4": "one open session per machine and per person, one closed relay per person, none ended under a closed relay",
-    "I5": "nothing unlocks late, by an old challenge, by a used code, or by a retained message",
-    "I6": "a relay is open when its lease, or what the unlock rests on, is over",
-    "I7": "a recorded decision, made again from its record, comes out the same",
-    "L": "once faults stop, every session ends on the chip and in the database, and all evidence is there",
-    "F": "the gateway itself does not fail",
-}
-
-
-class Broken(Exception):
-    """An invariant does not hold."""
-
-    def __init__(self, invariant: str, what: str) -> None:
-        super().__init__(f"{invariant} ({INVARIANTS[invariant]}): {what}")
-        self.invariant = invariant
 
 
 class Question(Struct):

@@ -191,6 +191,13 @@ class Network:
     def heal(self, line: Line) -> None:
         line.up_until = line.down_until = 0
 
+    def reset(self, connection: Connection) -> None:
+        """Both ends lose it at once."""
+        self._give_up(connection)
+        if connection.client_open:
+            connection.client_open = False
+            connection.client.on_closed(connection)
+
     def _client_gives_up(self, connection: Connection) -> None:
         if connection.client_open and connection.stalled:
             connection.close_client_end()

@@ -14,9 +14,9 @@ from tests.simulation import county as registries
 from tests.simulation.broker import Broker
 from tests.simulation.chip_host import ChipClocks, ChipHost, World
 from tests.simulation.database import Database, ScribeModel
-from tests.simulation.gateway_host import Carrier, GatewayHost, Surroundings, virtual_time
+from tests.simulation.gateway_host import Carrier, GatewayHost, Surroundings
 from tests.simulation.ground import Ground, Held, Limits
-from tests.simulation.invariants import Broken, Invariants
+from tests.simulation.invariants import Invariants
 from tests.simulation.network import Line, Network, Weather
 from tests.simulation.people import Person
 from tests.simulation.plan import HOUR_MS, Act, Config
@@ -24,6 +24,8 @@ from tests.simulation.real_database import RealDatabase
 from tests.simulation.statistics import Statistics
 from tests.simulation.timeline import Timeline
 from tests.simulation.tokens import signing
+from tests.simulation.verdict import Broken
+from tests.simulation.virtual_time import virtual_time
 
 CHIP_KEEPALIVE_MS = 30_000
 GATEWAY_KEEPALIVE_MS = 20_000
@@ -192,7 +194,7 @@ class Simulation:
         self._run_until(self.timeline.now + 120_000)
         for line in lines:
             if line.connection is not None:
-                self.broker.lost(line.connection)
+                self.network.reset(line.connection)
         self._run_until(self.timeline.now + 120_000)
         for host in self.chips:
             host.open_housing()  # an event after the last that may be lost shows the gap

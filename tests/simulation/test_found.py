@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from gateway.core.policy import Policy
-from tests.simulation.broken_variants import VARIANTS
-from tests.simulation.invariants import Broken
+from tests.simulation.broken_variants import believes_any_refusal
 from tests.simulation.network import Weather
 from tests.simulation.people import Visit
 from tests.simulation.plan import Act, Config, make_config
 from tests.simulation.simulation import run
+from tests.simulation.verdict import Broken
 
 MINUTE_MS = 60_000
 RACES = 40
@@ -61,7 +61,7 @@ def test_a_grant_refused_for_a_wrong_clock_and_taken_a_moment_later_has_its_sess
 
 
 def test_those_acts_break_a_gateway_that_believes_any_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    VARIANTS["believes any refusal"].apply(monkeypatch)
+    believes_any_refusal(monkeypatch)
     broken = first_broken(calm, CLOCK_PUT_RIGHT)
     assert broken is not None
     assert broken.invariant == "I4"
@@ -79,3 +79,16 @@ WORKED_OFFLINE = [
 def test_news_of_work_without_a_connection_that_comes_late_ends_no_session_of_now() -> None:
     slow = Weather(20, 3_000, 0.0, 0, 0.0)
     assert first_broken(lambda seed: calm(seed, gateways=2, weather=slow), WORKED_OFFLINE) is None
+
+
+POWER_BACK = [
+    goes(3 * MINUTE_MS, "P000000", "HJ-0000"),
+    Act(3 * MINUTE_MS + 20_000, "chip power", 0, 400),
+    *(goes(3 * MINUTE_MS + second * 1_000, "P000000", "HJ-0000") for second in range(21, 29)),
+]
+"""The mains fail for a moment, and the welder scans as soon as the chip is back."""
+
+
+def test_news_of_a_boot_that_comes_late_ends_no_session_of_now() -> None:
+    slow = Weather(20, 3_000, 0.0, 0, 0.0)
+    assert first_broken(lambda seed: calm(seed, gateways=2, weather=slow), POWER_BACK) is None

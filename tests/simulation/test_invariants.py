@@ -3,9 +3,9 @@
 import pytest
 
 from tests.simulation.broken_variants import VARIANTS
-from tests.simulation.invariants import INVARIANTS
 from tests.simulation.plan import make_config, make_plan
 from tests.simulation.simulation import run
+from tests.simulation.verdict import INVARIANTS
 
 MOST_SEEDS = 150
 """Some faults need luck: a crash at the right moment, an arc at the end of a lease."""

@@ -116,7 +116,9 @@ class Bench:
         self._trusted = True
 
     async def observed(self, watch: "Callable[[Bench], Awaitable[T]]") -> T:
-        """What ``watch`` sees, played once however many cases rest on it."""
+        """What ``watch`` sees, played once however many cases rest on it; the later ones find the device at rest."""
+        if watch in self._observations:
+            self.at_rest()
         return await self._observations.of(watch, self)
 
     # --- the bench: what is done to the device --------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Broker:
         self.acknowledges = True
         self.messages: list[Arrived] = []
         self.connects: list[Connect] = []
+        self.refused = 0
         self.subscribed: dict[str, int] = {}
         self.acknowledged: set[int] = set()
         self._machine_id = machine_id
@@ -161,6 +162,8 @@ class Broker:
         if not self.accepts:
             self._log.note("kit refuses the connection: server unavailable")
             writer.write(mqtt.connack(connect.version, 0x88 if connect.version == mqtt.V5 else 3))
+            self.refused += 1
+            self._tell()
             raise mqtt.ProtocolError("refused")
         if self._writer is not None:
             self._writer.transport.abort()

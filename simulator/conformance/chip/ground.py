@@ -266,7 +266,11 @@ async def denied(bench: Bench) -> None:
 
 @case("CHIP-0.16", "Turned away by the broker it keeps trying until it is let in", "被代理拒绝连接后持续重试", GROUND)
 async def refused_connection(bench: Bench) -> None:
+    before = bench.broker.refused
     await bench.cut_off()
+    tried = await bench.broker.until(lambda: bench.broker.refused > before or None, bench.options.ready_s)
+    expect(bool(tried), "an attempt to connect again", f"none within {bench.options.ready_s:g} s")
+    await bench.quiet()
     status = await bench.network_back()
     expect(status.online, "a status with online: true", status)
     bench.at_rest()

@@ -11,7 +11,7 @@ from simulator.conformance.chip.kit import case
 
 LIST = "Command claims: offline_list"
 NEEDS = ("offline", "clock")
-LISTED, ADDED, STRANGER = "OFFLINE-1", "OFFLINE-2", "OFFLINE-3"
+LISTED, ADDED, STRANGER, FOREIGNER = "OFFLINE-1", "OFFLINE-2", "OFFLINE-3", "OFFLINE-4"
 DAY_S = 86_400
 HOUR_MS = 3_600_000
 
@@ -63,7 +63,7 @@ async def listed(bench: Bench) -> None:
     told = (event.detail.get("entry"), event.detail.get("list_version"))
     expect(told == wanted, f"detail.entry and detail.list_version {wanted}", told)
     lease_s = event.detail.get("lease_s")
-    expect(isinstance(lease_s, int) and 1 <= lease_s <= bench.lease_s, f"lease_s up to {bench.lease_s}", lease_s)
+    expect(isinstance(lease_s, int) and lease_s >= 1, "detail.lease_s", lease_s)
     expect(event.session_id is not None, "a session_id of the chip's own", event.session_id)
 
 
@@ -168,12 +168,12 @@ async def other_base(bench: Bench) -> None:
 )
 async def list_of_another_machine(bench: Bench) -> None:
     mark = bench.mark()
-    entries = [(offline_digest(bench.options.machine_id, STRANGER), bench.now_s() + DAY_S)]
+    entries = [(offline_digest(bench.options.machine_id, FOREIGNER), bench.now_s() + DAY_S)]
     claims: dict[str, Any] = {"list_version": bench.next_list_version(), "entries": entries, "aud": "HJ-ANOTHER-1"}
     claims |= {"offline_for_s": DAY_S, "lease_s": bench.lease_s}
     bench.command("offline_list", cha=bench.challenge(), **claims)
     await bench.event("grant_rejected", mark)
-    await opens_nothing(bench, STRANGER)
+    await opens_nothing(bench, FOREIGNER)
 
 
 @case(

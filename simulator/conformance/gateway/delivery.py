@@ -89,13 +89,12 @@ async def never_retained(stand: Stand) -> None:
 )
 async def retained_request(stand: Stand) -> None:
     """Live it is a request like any other; a gateway that subscribes anew gets the copy that was left behind."""
-    stand.may_stop()
+    stand.may_restart()
     place = stand.place()
     fields = stand.request(place.badge)
     await stand.send(place.machine_id, "request", fields, retain=True)
     stand.read(place.machine_id, await stand.answer(place.machine_id, fields["request_id"]))
-    await stand.stop()
-    await stand.start()
+    await stand.restart()
     await stand.quiet()
     await stand.air.publish(topics.to_gateway(place.machine_id, "request"), b"", retain=True)
     answers = stand.answers(place.machine_id, fields["request_id"])
@@ -104,14 +103,13 @@ async def retained_request(stand: Stand) -> None:
 
 @case("GW-2.7", "The answer is the same bytes after a restart of the gateway", "网关重启后答复仍逐字节相同", GROUND)
 async def after_a_restart(stand: Stand) -> None:
-    stand.may_stop()
+    stand.may_restart()
     place = stand.place()
     fields = stand.request(place.badge)
     await stand.send(place.machine_id, "request", fields)
     first = await stand.answer(place.machine_id, fields["request_id"])
     stand.read(place.machine_id, first)
-    await stand.stop()
-    await stand.start()
+    await stand.restart()
     await stand.send(place.machine_id, "request", fields)
     again = await stand.answer(place.machine_id, fields["request_id"], number=2)
     expect(again.payload == first.payload, "the same bytes", again.payload)

@@ -147,14 +147,13 @@ async def nothing_left_behind(stand: Stand) -> None:
     f"{WHERE}, 5",
 )
 async def away_and_restarted(stand: Stand) -> None:
-    stand.may_stop()
+    stand.may_restart()
     place = stand.place()
     fields = stand.request(place.badge)
     await stand.send(place.machine_id, "request", fields)
     first = await stand.answer(place.machine_id, fields["request_id"])
     stand.read(place.machine_id, first)
-    await stand.stop()
-    await stand.start()
+    await stand.restart()
     chip = await stand.device()
     await chip.subscribe(topics.decision(place.machine_id))
     await chip.publish(topics.to_gateway(place.machine_id, "request"), msgspec.json.encode(fields))

@@ -44,12 +44,13 @@ class Options(Struct, frozen=True):
 class Hooks(Struct, frozen=True):
     """What acts on the gateway from outside; None where nothing was given.
 
-    ``stop`` ends it without a goodbye (kill), ``start`` starts it again on the same database; ``import_files`` imports
-    a folder of registry files and says whether that went well.
+    ``stop`` ends it without a goodbye (kill), ``start`` starts it again on the same database, ``restart`` does both;
+    ``import_files`` imports a folder of registry files and says whether that went well.
     """
 
     stop: Act | None = None
     start: Act | None = None
+    restart: Act | None = None
     import_files: Callable[[Path], Awaitable[bool]] | None = None
     break_storage: Act | None = None
     mend_storage: Act | None = None
@@ -286,6 +287,22 @@ class Stand:
         await self.need(self.hooks.start, "--start-command")()
         self._log.note("gateway started")
         await self.until_ready()
+
+    async def restart(self) -> None:
+        """Killed and started; returns once it answers again."""
+        if self.hooks.restart is None:
+            self.may_restart()
+            await self.stop()
+            await self.start()
+            return
+        await self.hooks.restart()
+        self._log.note("gateway restarted")
+        await self.until_ready()
+
+    def may_restart(self) -> None:
+        """Before anything is asked: there has to be a way."""
+        if self.hooks.restart is None and (self.hooks.stop is None or self.hooks.start is None):
+            raise NotRun("needs --restart-command, or --stop-command and --start-command")
 
     def may_stop(self) -> None:
         """Before anything is stopped: both commands have to be there."""
