@@ -160,6 +160,31 @@ def _lock(state: GateState, session: Session, number: int, now: Millis) -> Comma
     )
 
 
+def lock_unknown(state: GateState, machine_id: str, session_id: str, now: Millis) -> Command:
+    """A lock for a session that is over in our books, or was never in them.
+
+    Nobody knows how far the session's commands were numbered: seconds since 1970 are more than any of them.
+    """
+    return Command(
+        aud=machine_id,
+        cmd="lock",
+        exp=now // 1000 + state.rulebook.policy.lease.lease_s,
+        iat=now // 1000,
+        jti=new_id(),
+        n=now // 1000,
+        sid=session_id,
+        reason="no_session",
+        when="between_arcs",
+        deadline_s=state.rulebook.policy.lease.drain_deadline_s,
+    )
+
+
+def lock_replaced(state: GateState, session: Session, now: Millis) -> Command | None:
+    """The chip did not take a grant that replaced a session of its own in the books: it may run that one still."""
+    before = session.live.replaced
+    return lock_unknown(state, session.machine_id, before, now) if before else None
+
+
 def new_id() -> str:
     return urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).decode()
 
@@ -188,7 +213,9 @@ def on_time(state: GateState, now: Millis) -> list[Entry]:
         elif session.drained_at is not None:
             entries += _press(state, session, session.drained_at, now)
         elif live.grant_refused and session.unlocked_at is None and now - session.granted_at > GIVEN_UP_S * 1000:
-            entries.append(_end(state, session, "grant_rejected", "grant_rejected", now))
+            entry = _end(state, session, "grant_rejected", "grant_rejected", now)
+            entry.command = lock_replaced(state, session, now)
+            entries.append(entry)
         elif live.stands_until is not None and live.stands_until <= now:
             state.agenda.review((session,))
     return entries

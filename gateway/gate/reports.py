@@ -7,7 +7,7 @@ from gateway.core.model import Event, Millis, Status, Usage
 from gateway.core.session import end_reason, step_of
 from gateway.gate.alerts import alert
 from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody
-from gateway.gate.leases import renew, taken
+from gateway.gate.leases import lock_replaced, renew, taken
 from gateway.gate.offline import hear_refusal, judge, show_status
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
@@ -27,6 +27,7 @@ ALARMS = frozenset(("tamper", "arc_without_lease", "relay_stuck"))
 def record_event(state: GateState, machine_id: str, event: Event, payload: bytes) -> Entry:
     """Record a chip's event and take the step that it means for its session."""
     now, observed = state.wall_ms(), list[Observed]((Reported(machine_id, event.kind),))
+    session = state.sessions.at_machine(machine_id)
     ends = _end_by(state, machine_id, event, observed)
     if event.kind == "grant_rejected":
         hear_refusal(state, machine_id, event)
@@ -39,6 +40,7 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
         key=(machine_id, "event", event.event_id),
         draft=Draft("event", now, encode(body), machine_id, event.event_id),
         feed=_worth_an_alert(state, machine_id, event, body),
+        command=lock_replaced(state, session, now) if session and ends and event.kind == "grant_rejected" else None,
         seq=(machine_id, state.chips.last_seq(machine_id)),
         lost=None if lost is None else (machine_id, now, *lost),
         observed=tuple(observed),

@@ -9,9 +9,9 @@ from gateway.core.lease import CLOCK_ERROR_S, lasts_until, over_at
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
 from gateway.core.session import CHIP_GIVES_UP_S
 from gateway.gate.entry import DecisionBody, Entry
+from gateway.gate.leases import lock_unknown
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
-from gateway.gate.strays import lock_unknown
 from gateway.observe.events import Decided, SessionEnded
 from gateway.store.ledger import Draft
 from gateway.wire import topics
@@ -58,6 +58,7 @@ def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> En
         grant = _grant(machine_id, asked, facts, decision)
         session = _session(state, grant, asked, facts)
         session.live.stands_until = stands_until
+        session.live.replaced = next((one.session_id for one in replaced if one.machine_id == machine_id), None)
         state.sessions.open(session)
         state.offline.let_in(machine_id, facts.operator_id or "", facts.now)
         state.offline.asked.pop(machine_id, None)  # the grant uses up the challenge that a list may have gone with

@@ -20,6 +20,7 @@ class Live(Struct):
 
     ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of renewals that the chip has not shown
     to have taken; the longest of them lasts ``asked_s``, and without them the lease lasts until ``held_until``.
+    ``grant_refused``: the chip refused it for now. ``replaced``: the session whose place it took at its machine.
     """
 
     activity: State = "unlocked"
@@ -31,6 +32,7 @@ class Live(Struct):
     asked_s: int = 0
     held_until: Millis = 0
     grant_refused: bool = False
+    replaced: str | None = None
     lock_sent_at: Millis = 0
     overdue: bool = False
 

@@ -3,16 +3,16 @@
 from gateway.core.model import Millis, Usage
 from gateway.gate.alerts import alert
 from gateway.gate.entry import CommandBody, Entry
-from gateway.gate.leases import new_id
+from gateway.gate.leases import lock_unknown
 from gateway.gate.state import GateState, Stray
 from gateway.observe.events import StrayRelay
 from gateway.store.ledger import Draft
 from gateway.wire.codec import encode
-from gateway.wire.tokens import Command
 
 OLD_MS = 60_000
 """Usage that a chip dates further back was kept while it was offline, and shows what is over."""
-FORGOTTEN_MS = 60_000
+FORGOTTEN_MS = 600_000
+LOCKED_AGAIN_MS = 60_000
 READ_AGAIN_MS = 10_000
 """For another session of the same machine the database is asked again after so long."""
 
@@ -27,17 +27,18 @@ def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) ->
     """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody.
 
     At the first report the sessions are read back: another gateway may have opened this one. At the next it is locked,
-    and then left alone for a minute. A chip that invents sessions must not keep the gate busy either.
+    and again every minute. A chip that invents sessions must not keep the gate busy either.
     """
     now, session_id = state.wall_ms(), usage.session_id
     if state.sessions.chip_knows_end(session_id) or not is_live(usage, now) or state.in_doubt:
         return entry
     seen = state.strays.get(machine_id)
-    if seen is None or not 0 <= now - seen.at < (FORGOTTEN_MS if seen.session_id == session_id else READ_AGAIN_MS):
-        state.strays[machine_id] = Stray(session_id, now)
-        state.in_doubt = True
+    if seen is None or seen.session_id != session_id or not 0 <= now - seen.at < FORGOTTEN_MS:
+        if seen is None or not 0 <= now - seen.at < READ_AGAIN_MS:
+            state.strays[machine_id] = Stray(session_id, now)
+            state.in_doubt = True
         return entry
-    if seen.locked or seen.session_id != session_id:
+    if seen.locked and now - seen.at < LOCKED_AGAIN_MS:
         return entry
     state.strays[machine_id] = Stray(session_id, now, locked=True)
     command = lock_unknown(state, machine_id, session_id, now)
@@ -46,22 +47,3 @@ def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) ->
     entry.feed = alert(state, "relay_closed_without_session", machine_id, session_id)
     entry.observed += (StrayRelay(machine_id, session_id),)
     return entry
-
-
-def lock_unknown(state: GateState, machine_id: str, session_id: str, now: Millis) -> Command:
-    """A lock for a session that is over in our books, or was never in them.
-
-    Nobody knows how far the session's commands were numbered: seconds since 1970 are more than any of them.
-    """
-    return Command(
-        aud=machine_id,
-        cmd="lock",
-        exp=now // 1000 + state.rulebook.policy.lease.lease_s,
-        iat=now // 1000,
-        jti=new_id(),
-        n=now // 1000,
-        sid=session_id,
-        reason="no_session",
-        when="between_arcs",
-        deadline_s=state.rulebook.policy.lease.drain_deadline_s,
-    )

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from simulator.conformance import report
-from simulator.conformance.cases import Case, Result
+from simulator.conformance.cases import Case, Failed, Result
 from simulator.conformance.chip.all import CHIP
 from simulator.conformance.chip.bench import Bench, Options
 from simulator.conformance.chip.broker import Broker
@@ -159,6 +160,7 @@ def gateway(
     mend_storage_command: Annotated[str | None, typer.Option(help="Lets it be written again.")] = None,
     tap: Annotated[str | None, typer.Option(help="HOST:PORT for the kit to listen on; the gateway's broker.")] = None,
     answer_s: Annotated[float, typer.Option(min=0.1, help="Seconds within which a decision has to come.")] = 5.0,
+    ready_s: Annotated[float, typer.Option(min=0.1, help="Seconds within which it answers after a start.")] = 60.0,
     longest_s: Annotated[float, typer.Option(min=1, help="Longest lease that a case waits for.")] = 120.0,
     without: Annotated[list[str] | None, typer.Option(help=f"Lacks: {', '.join(GATEWAY_CAPABILITIES)}.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these ids, or what begins so: GW-1, OTHERS-05.")] = None,
@@ -174,7 +176,7 @@ def gateway(
         commands |= {"import": import_command, "break": break_storage_command, "mend": mend_storage_command}
         hooks = hooks_of(commands, listening)
         options = GatewayOptions(
-            answer_s=answer_s, longest_s=longest_s, without=_without(without, GATEWAY_CAPABILITIES)
+            answer_s=answer_s, ready_s=ready_s, longest_s=longest_s, without=_without(without, GATEWAY_CAPABILITIES)
         )
         stand = Stand(there, _jwks(jwks), county.read(registry), hooks, options, log)
         cases = _chosen(GATEWAY.chosen(tuple(only or ())), only)
@@ -199,6 +201,8 @@ async def _gateway(
     if tap is not None and at is not None:
         await tap.start(*at)
     try:
+        with suppress(Failed):  # then every case says so
+            await stand.first_contact()
         return await watched(cases, stand, console)
     finally:
         await stand.close()

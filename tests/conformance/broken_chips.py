@@ -201,7 +201,7 @@ def message_id(event: MessageArrived) -> str:
     return str(content.get("request_id") or content.get("command_id"))
 
 
-@breaks("CHIP-0.16", "CHIP-3.8", "CHIP-6.1", "CHIP-6.4", "CHIP-6.5", "CHIP-6.6")
+@breaks("CHIP-0.16", "CHIP-3.8", "CHIP-6.1", "CHIP-6.4", "CHIP-6.5", "CHIP-6.6", "CHIP-7.1")
 class NeverComesBack(Bent):
     class link_class(Link):  # noqa: N801
         async def _connect(self) -> bool:
@@ -335,7 +335,7 @@ def is_late(chip: Gullible, claims: Claims) -> bool:
 
 def foreign(chip: Gullible, header: Claims) -> bool:
     """Signed with a key that is not in the device's key set."""
-    return header.get("kid") not in [key["kid"] for key in chip.setup.jwks["keys"]]
+    return "kid" in header and header["kid"] not in [key["kid"] for key in chip.setup.jwks["keys"]]
 
 
 NEVER_LATE: Claims = {"exp": 2**40}
@@ -653,7 +653,7 @@ class Renaming(Outbox):
         super().connection_lost()
 
 
-@breaks("CHIP-6.3")
+@breaks("CHIP-6.3", "CHIP-6.2")
 class RenamesWhatItSendsAgain(Chip):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)

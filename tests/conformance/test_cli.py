@@ -96,7 +96,7 @@ def test_a_silent_gateway_fails_and_missing_hooks_are_named(mosquitto: Mosquitto
     keys_in(tmp_path)
     where = ("--broker", mosquitto.url, "--registry", str(files), "--jwks", str(tmp_path / PUBLIC))
     only = [part for case_id in ("GW-1.1", "GW-2.7", "OTHERS-14") for part in ("--only", case_id)]
-    done = weldsim("gateway", *where, "--answer-s", "0.3", *only)
+    done = weldsim("gateway", *where, "--answer-s", "0.3", "--ready-s", "0.3", *only)
     assert done.exit_code == 1
     assert "0 passed, 1 failed, 2 not run" in done.output
     assert "--restart-command" in done.output

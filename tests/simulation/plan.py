@@ -93,7 +93,7 @@ def make_config(seed: int) -> Config:
             spikes=random.choice((0.0, 0.002)),
             hostile=hostile,
         ),
-        usage_every_s=random.choice((10, 30, 60, 60, 120)),
+        usage_every_s=random.choice((10, 20, 30, 30)),
         persistent_broker=random.random() < 0.75,
         events_kept=random.choice((5, 1000, 1000)),
         wild_clocks=wild,
@@ -108,7 +108,7 @@ def make_plan(config: Config) -> list[Act]:
     random = Random(f"{config.seed}/plan")
     until = config.hours * HOUR_MS
     acts = _visits(config, random, until) + _faults(config, random, until) + _around_midnight(config, random, until)
-    return sorted(acts, key=lambda act: act.at)
+    return sorted((act for act in acts if act.at < until), key=lambda act: act.at)
 
 
 # --- people -----------------------------------------------------------------------------------------------------

@@ -93,8 +93,16 @@ class Stand:
                 raise NotRun(f"the gateway is declared to be without {capability}", declared=True)
         await self._end_sessions()
         await self.close()
+        await self._listen()
+
+    async def _listen(self) -> None:
         self.air = await self.device()
         await self.air.subscribe(f"{topics.ROOT}/+/decision", f"{topics.ROOT}/+/command", f"{topics.ROOT}/feed/#")
+
+    async def first_contact(self) -> None:
+        """Before the first case: the gateway may still be on its way to the tap. Raises Failed if it never answers."""
+        await self._listen()
+        await self.until_ready()
 
     def excerpt(self, lines: int) -> tuple[str, ...]:
         return self._log.excerpt(lines)
