@@ -329,17 +329,20 @@ class AnyLockedWillDo(Bent):
 
 
 @breaks("GW-3.8")
-class CountsEveryCopy(Bent):
-    def __init__(self, *parts: object) -> None:
-        super().__init__(*parts)  # type: ignore[arg-type]
-        self.copies: Counter[str] = Counter()
+class CountsEveryCopy(AnyLockedWillDo):
+    """And takes the second copy for news of the session that runs now."""
 
     def event(self, machine_id: str, fields: Fields) -> Fields | None:
-        self.copies[fields["event_id"]] += 1
-        copy = self.copies[fields["event_id"]]
-        later: Fields = {"seq": fields["seq"] + 1000 * copy, "at": int(time.time() * 1000)}
-        later |= {"session_id": None} if copy > 1 else {}
-        return fields | {"event_id": f"{fields['event_id']}-{copy}"} | later
+        if fields["kind"] == "unlocked":
+            self.running[machine_id] = fields["session_id"]
+        if fields["event_id"] not in self.copies:
+            self.copies.add(fields["event_id"])
+            return fields
+        return fields | {"event_id": f"{fields['event_id']}-again", "session_id": self.running[machine_id]}
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*parts)
+        self.copies: set[str] = set()
 
 
 @breaks("GW-3.9")

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.core.policy import Policy
 from tests.simulation.broken_variants import believes_any_refusal
+from tests.simulation.county import DAY_MS
 from tests.simulation.network import Weather
 from tests.simulation.people import Visit
 from tests.simulation.plan import Act, Config, make_config
@@ -92,3 +93,16 @@ POWER_BACK = [
 def test_news_of_a_boot_that_comes_late_ends_no_session_of_now() -> None:
     slow = Weather(20, 3_000, 0.0, 0, 0.0)
     assert first_broken(lambda seed: calm(seed, gateways=2, weather=slow), POWER_BACK) is None
+
+
+A_DAY_BEHIND = [
+    goes(3 * MINUTE_MS, "P000000", "HJ-0000"),
+    Act(3 * MINUTE_MS + 1_500, "chip clock", 0, -DAY_MS),
+    Act(8 * MINUTE_MS, "chip cut", 0, 125_000),
+    goes(10 * MINUTE_MS, "P000000", "HJ-0000"),
+]
+"""A chip whose clock fell back a day takes its list, lets somebody in without a connection, and is back on air."""
+
+
+def test_an_unlock_without_a_connection_that_its_chip_dates_a_day_ago_is_not_taken_for_over() -> None:
+    assert first_broken(calm, A_DAY_BEHIND) is None
