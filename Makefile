@@ -100,6 +100,7 @@ bench: $(STAMP) mosquitto
 
 soak: $(STAMP) mosquitto
 	$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/python -m tests.simulation --machine-hours 1000000 --jobs 2
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header \

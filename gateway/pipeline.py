@@ -24,7 +24,7 @@ from gateway.observe.events import Answered, Committed, Observer, Recovered, Tro
 from gateway.store import orders
 from gateway.store.journal import Batch
 from gateway.store.ledger import Key
-from gateway.store.writer import Conflict, Writer, checked
+from gateway.store.writer import Conflict, OutOfDate, Writer, checked
 from gateway.wire import topics
 from gateway.wire.answer import order
 from gateway.wire.inbound import Inbound, Outbound
@@ -60,6 +60,7 @@ class Flight(Struct):
     batch: list[Inbound]
     entries: list[Entry]
     sent_ns: int
+    skew: int | None
     result: "asyncio.Future[orders.Result]"
 
 
@@ -102,9 +103,12 @@ class Pipeline:
         entries = self._handle(batch)
         if not entries:
             return
-        flight = Flight(batch, entries, monotonic_ns(), self._writer.commit(self._to_write(entries)))
+        flight = self._flight(batch, entries)
         self._flights.append(flight)
         flight.result.add_done_callback(self._land)
+
+    def _flight(self, batch: list[Inbound], entries: list[Entry]) -> Flight:
+        return Flight(batch, entries, monotonic_ns(), self._state.skew, self._writer.commit(self._to_write(entries)))
 
     def _land(self, _result: "asyncio.Future[orders.Result]") -> None:
         """The first batch at the scribe is done; results come in the order of sending."""
@@ -115,10 +119,13 @@ class Pipeline:
         else:
             self._failed.append(flight)
             self._state.in_doubt = True
+            if flight.result.exception() is None and isinstance(result := flight.result.result(), orders.Unavailable):
+                self._set_database(False, result.problem)
             self._wake.set()
 
     def _answer(self, flight: Flight, committed: orders.Committed) -> None:
         """INVARIANT: only what is durable is acknowledged and answered, and in that order."""
+        self._state.stored_skew = flight.skew
         self._remember(flight.entries, committed.replies)
         self._link.acknowledge(entry.inbound.receipt for entry in flight.entries if entry.inbound)
         self._link.publish(self._outgoing(flight.entries, committed.commands))
@@ -288,6 +295,9 @@ class Pipeline:
                 if self._state.in_doubt:
                     await self._read_back(keys)
                 await self._commit(batch, hopeless=conflicts >= MOST_CONFLICTS)
+            except OutOfDate:
+                self._state.in_doubt = True
+                await asyncio.sleep(random.uniform(0, FIRST_RETRY_S))  # noqa: S311  (jitter, not secrecy)
             except Conflict as error:
                 self._state.in_doubt = True
                 conflicts += 1
@@ -305,7 +315,7 @@ class Pipeline:
 
     async def _commit(self, batch: list[Inbound], *, hopeless: bool) -> None:
         entries = [set_aside(self._state, inbound) for inbound in batch] if hopeless else self._handle(batch)
-        flight = Flight(batch, entries, monotonic_ns(), self._writer.commit(self._to_write(entries)))
+        flight = self._flight(batch, entries)
         committed = checked(await flight.result)
         assert isinstance(committed, orders.Committed)
         self._answer(flight, committed)

@@ -84,6 +84,7 @@ class Codes:
         self._keys = tuple(keys)
         self._used: set[tuple[int, str]] = set()
         self._fresh: list[Row] = []
+        self._step = 0
 
     def load(self, rows: Iterable[Row]) -> None:
         self._used = {(step, operator_id) for step, operator_id in rows}
@@ -96,9 +97,16 @@ class Codes:
         step, shown = step_at(now), (code.step, code.operator_id)
         use = CodeUse(code.step, code.step - step, shown in self._used)
         if not use.used and abs(use.steps_off) <= STEPS_OFF:
-            self._used = {old for old in self._used if old[0] > step - CODES_KEPT_STEPS} | {shown}
+            self._forget(step)
+            self._used.add(shown)
             self._fresh.append(shown)
         return use
+
+    def _forget(self, step: int) -> None:
+        """Once for each time step: what was shown long ago has expired by far."""
+        if step != self._step:
+            self._step = step
+            self._used = {old for old in self._used if old[0] > step - CODES_KEPT_STEPS}
 
     def take_fresh(self) -> list[Row]:
         """Rows to insert for what was shown since the last call."""

@@ -37,7 +37,7 @@ _ID_BYTES = 12
 
 def renew(state: GateState, session: Session, now: Millis) -> Command | None:
     """The command that starts the session's lease anew, where it is due and nothing speaks against it."""
-    if session.state == "draining" or not renewal_due(session.leased_at, session.lease_s, now):
+    if session.state == "draining" or session.live.denied or not renewal_due(session.leased_at, session.lease_s, now):
         return None
     review = _review(state, session)
     if review.decision.outcome == "deny":
@@ -98,7 +98,7 @@ def look_again(state: GateState, session: Session, now: Millis) -> Entry | None:
         return lock(state, session, "remote", now)
     review = _review(state, session)
     if review.decision.outcome == "allow" or OURS.issuperset(review.decision.reasons):
-        return None
+        return lock(state, session, "revoked", now) if session.live.denied else None
     return lock(state, session, _why(review), now, review)
 
 

@@ -189,7 +189,8 @@ def judge(state: GateState, machine_id: str, event: Event, observed: list[Observ
     facts = structs.replace(state.facts(machine_id, operator_id), now=at, clock_behind_s=0)
     decision = standing(asked, facts, state.rulebook)[0]
     if event.session_id is not None and not stale:
-        _open(state, machine_id, event, facts, told.lease_s, at)
+        session = _open(state, machine_id, event, facts, told.lease_s, at)
+        session.live.denied = decision.outcome == "deny" or not (offered(state) or machine_id in state.offline.sent)
     observed.append(JudgedAfterwards(machine_id, facts, decision))
     return DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, ())
 
@@ -219,7 +220,7 @@ def _make_way(state: GateState, machine_id: str, at: Millis, observed: list[Obse
 
 
 def _who(state: GateState, machine_id: str, digest: str) -> str | None:
-    """The person behind an entry: on the last list, else among those who were or may be at the machine's firm."""
+    """The person behind an entry: on the last list, else among those who are or were employed by the machine's firm."""
     machine, listed = state.snapshot.machines.get(machine_id), state.offline.sent.get(machine_id)
     people = [operator_id for operator_id, _ in listed.welders] if listed else []
     if machine is not None:
@@ -228,12 +229,15 @@ def _who(state: GateState, machine_id: str, digest: str) -> str | None:
     return next((who for who in people if offline_digest(machine_id, who) == digest), None)
 
 
-def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s: int, at: Millis) -> None:
-    """The session as it is: of a person who is in another one, it names nobody, and the record tells who it was."""
+def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s: int, at: Millis) -> Session:
+    """The session as it is: of a person who is in another one, it names nobody, and the record tells who it was.
+
+    Its lease is reckoned from now on: a chip's clock may be wrong, and what has ended already is told right after.
+    """
     operator_id, listed = facts.operator_id, state.offline.sent.get(machine_id)
     longest = max(state.rulebook.policy.offline.lease_s, listed.lease_s if listed else 0)
     lease_s = min(lease_s or longest, longest)
-    lease_until = lasts_until(at + CLOCK_ERROR_S * 1000, lease_s)
+    lease_until = lasts_until(state.wall_ms() + CLOCK_ERROR_S * 1000, lease_s)
     session = Session(
         session_id=event.session_id or "",
         machine_id=machine_id,
@@ -251,3 +255,4 @@ def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s
     )
     state.sessions.open(session)
     state.agenda.review((session,))
+    return session

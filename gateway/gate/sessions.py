@@ -21,6 +21,7 @@ class Live(Struct):
     ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of renewals that the chip has not shown
     to have taken; the longest of them lasts ``asked_s``, and without them the lease lasts until ``held_until``.
     ``grant_refused``: the chip refused it for now. ``replaced``: the session whose place it took at its machine.
+    ``denied``: an unlock without a connection that was not right when it happened.
     """
 
     activity: State = "unlocked"
@@ -33,6 +34,7 @@ class Live(Struct):
     held_until: Millis = 0
     grant_refused: bool = False
     replaced: str | None = None
+    denied: bool = False
     lock_sent_at: Millis = 0
     overdue: bool = False
 

@@ -22,11 +22,15 @@ class Stray(Struct, frozen=True):
 
     session_id: str
     at: Millis
+    chip_at: Millis | None
     locked: bool = False
 
 
 class GateState:
     """Changed only by the pipeline and the registry watcher, both on the event loop.
+
+    ``skew`` is the wall clock less the monotonic one, milliseconds, ``stored_skew`` the one by which the database's
+    times were written.
 
     ``in_doubt``: the database may hold other sessions than memory does; read back before going on.
     """
@@ -45,7 +49,8 @@ class GateState:
         self.strays: dict[str, Stray] = {}
         self.in_doubt = True
         self.latest: Millis = 0
-        self._skew: int | None = None
+        self.skew: int | None = None
+        self.stored_skew: int | None = None
 
     def load(self, book: Book, *, whole: bool) -> None:
         """Take over what the database holds."""
@@ -58,6 +63,12 @@ class GateState:
             self.chips.load(book.chips)
             self.offline.load((), book.recent)
         self.latest = max(self.latest, book.latest)
+        if (
+            self.skew is not None
+            and self.stored_skew is not None
+            and abs(self.skew - self.stored_skew) >= CLOCK_STEP_MS
+        ):
+            self.sessions.shift(self.skew - self.stored_skew)
         self.agenda.restart(self.sessions)
 
     def keep_time(self, monotonic_ns: int) -> int:
@@ -67,7 +78,7 @@ class GateState:
         INVARIANT: no session is over before its chip's lease can be: times of running sessions are set along.
         """
         skew = self.wall_ms() - monotonic_ns // 1_000_000
-        before, self._skew = self._skew, skew
+        before, self.skew = self.skew, skew
         if before is None or abs(skew - before) < CLOCK_STEP_MS:
             return 0
         self.sessions.shift(skew - before)

@@ -13,6 +13,7 @@ OLD_MS = 60_000
 """Usage that a chip dates further back was kept while it was offline, and shows what is over."""
 FORGOTTEN_MS = 600_000
 LOCKED_AGAIN_MS = 60_000
+PACE_MS = 5_000
 READ_AGAIN_MS = 10_000
 """For another session of the same machine the database is asked again after so long."""
 
@@ -23,6 +24,15 @@ def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
     return usage.relay == "closed" and not usage.final and not kept
 
 
+def _keeps_pace(seen: Stray, usage: Usage, now: Millis) -> bool:
+    """Whether the chip's clock went on between two reports as ours did, however wrong it is: they are of now. What was
+    kept while it was offline comes all at once."""
+    if usage.at is None or seen.chip_at is None:
+        return True
+    passed_ms = now - seen.at
+    return passed_ms >= PACE_MS and abs(usage.at - seen.chip_at - passed_ms) <= passed_ms // 2
+
+
 def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) -> Entry:
     """Send a lock to a chip whose relay is closed for a session that is not open, and tell somebody.
 
@@ -30,17 +40,19 @@ def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) ->
     and again every minute. A chip that invents sessions must not keep the gate busy either.
     """
     now, session_id = state.wall_ms(), usage.session_id
-    if state.sessions.chip_knows_end(session_id) or not is_live(usage, now) or state.in_doubt:
-        return entry
     seen = state.strays.get(machine_id)
+    closed = usage.relay == "closed" and not usage.final
+    if not closed or state.sessions.chip_knows_end(session_id) or state.in_doubt:
+        return entry
     if seen is None or seen.session_id != session_id or not 0 <= now - seen.at < FORGOTTEN_MS:
         if seen is None or not 0 <= now - seen.at < READ_AGAIN_MS:
-            state.strays[machine_id] = Stray(session_id, now)
+            state.strays[machine_id] = Stray(session_id, now, usage.at)
             state.in_doubt = True
         return entry
-    if seen.locked and now - seen.at < LOCKED_AGAIN_MS:
+    waits = seen.locked and now - seen.at < LOCKED_AGAIN_MS
+    if waits or not (is_live(usage, now) or _keeps_pace(seen, usage, now)):
         return entry
-    state.strays[machine_id] = Stray(session_id, now, locked=True)
+    state.strays[machine_id] = Stray(session_id, now, usage.at, locked=True)
     command = lock_unknown(state, machine_id, session_id, now)
     entry.draft = Draft("command", now, encode(CommandBody(command, "no_session")), machine_id, command.jti)
     entry.command = command

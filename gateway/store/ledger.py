@@ -90,7 +90,7 @@ class Ledger:
 
     def __init__(self, dialect: Dialect, signer: Signer) -> None:
         self._signer = signer
-        self._read_head = Prepared(select(_head.c.seq, _head.c.hash, _head.c.latest_at), dialect)
+        self._read_head = Prepared(select(_head.c.seq, _head.c.hash, _head.c.latest_at).with_for_update(), dialect)
         self._insert = Prepared(insert(_ledger), dialect, Stored.__struct_fields__)
         self._first_head = Prepared(insert(_head), dialect, HEAD_COLUMNS)
         moved = update(_head).values({name: bindparam(name) for name in HEAD_COLUMNS[1:]})

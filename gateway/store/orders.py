@@ -52,9 +52,10 @@ class Writable(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Refused(Struct, frozen=True, tag=True, array_like=True):
-    """The database refuses the content; nothing of it was written."""
+    """The database refuses the content; nothing of it was written. ``stale``: for what somebody else has written."""
 
     problem: str
+    stale: bool = False
 
 
 class Unavailable(Struct, frozen=True, tag=True, array_like=True):

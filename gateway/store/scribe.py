@@ -53,7 +53,7 @@ class Scribe:
         try:
             result = self._attempt(order, self._connected())
         except self._refusals as error:
-            result = orders.Refused(str(getattr(error, "orig", error)))
+            result = orders.Refused(str(getattr(error, "orig", error)), isinstance(error, StaleSessionError))
         except self._failures as error:
             self._disconnect()
             result = orders.Unavailable(str(getattr(error, "orig", None) or error))

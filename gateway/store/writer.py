@@ -15,6 +15,10 @@ class Conflict(Exception):
     none that it takes. Trying the same again would fail again."""
 
 
+class OutOfDate(Conflict):
+    """Somebody else has changed what this rests on; made anew from what is there now, it may well be taken."""
+
+
 class ScribeLost(WeldGateError):
     """The scribe's process has ended; without it nothing can be made durable."""
 
@@ -93,7 +97,7 @@ class Writer(asyncio.Protocol):
 def checked(result: orders.Result) -> orders.Result:
     """The result of something that worked; raises Conflict or DatabaseUnavailable for one that did not."""
     if isinstance(result, orders.Refused):
-        raise Conflict(result.problem)
+        raise OutOfDate(result.problem) if result.stale else Conflict(result.problem)
     if isinstance(result, orders.Unavailable):
         raise DatabaseUnavailable(f"database: {result.problem}")
     return result

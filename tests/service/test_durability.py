@@ -1,6 +1,7 @@
 """Commit, then acknowledge, then answer: seen packet by packet at a broker that hides nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,7 +36,7 @@ def connection(broker: FakeBroker, gateway: Gateway) -> Iterator[Connection]:
         yield connection
 
 
-def scan(connection: Connection, number: int, mid: int, **flags: bool) -> str:
+def scan(connection: Connection, number: int, mid: int, **flags: Any) -> str:
     """A request of machine and welder ``number`` arrives with packet id ``mid``."""
     request_id = new_id()
     payload = msgspec.json.encode(a_request(county.welder(number), request_id))
