@@ -1,4 +1,4 @@
-"""A short shift of the whole county, and how long a revocation takes to reach its chips; `make soak` runs longer ones."""
+"""A short shift of the whole county, and the locks that a change leads to; `make soak` runs longer."""
 
 import pytest
 
