@@ -110,3 +110,14 @@ def test_a_renewal_after_the_step_is_due_when_a_third_of_the_lease_is_really_gon
     assert commands([gate.usage()]) == []
     clocks.go_on(200_000, 200_000)
     assert [command.cmd for command in commands([gate.usage()])] == ["renew"]
+
+
+def test_a_step_whose_batch_failed_is_not_forgotten(gate: Gate, clocks: Clocks) -> None:
+    clocks.go_on(0, 0)
+    gate.state.stored_skew = gate.state.skew
+    session = gate.running()
+    row, open_until = session.row(), session.open_until
+    clocks.go_on(2 * HOUR_MS, 0)
+    gate.read_back(row)
+    assert gate.session().open_until == open_until + 2 * HOUR_MS
+    assert gate.tick() == []

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.credential import offline_digest
 from gateway.core.lease import CLOCK_ERROR_S, lasts_until
-from gateway.core.policy import Offline, Policy
+from gateway.core.policy import Credentials, Offline, Policy
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.explain import decide_again
 from gateway.observe.events import JudgedAfterwards, SessionEnded
@@ -209,3 +209,16 @@ def test_a_certificate_that_ended_yesterday_bounds_nothing_afterwards(gate: Gate
     gate.change(("P000123", certificate(ref="ref-P000123", valid_until=YESTERDAY)))
     assert judged(unlocked(gate)).decision.reasons == ("certificate_expired",)
     assert len(commands(gate.work_off())) == 1
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Policy(), Policy(offline=Offline(for_s=7200), credentials=Credentials(kinds=("code",)))],
+    ids=["offline is off", "badges do not count"],
+)
+def test_where_no_list_was_ever_sent_it_is_locked_and_never_renewed(policy: Policy) -> None:
+    gate = make_gate(policy)
+    unlocked(gate)
+    gate.clock.pass_s(400)
+    assert gate.usage().command is None
+    assert [command.reason for command in commands(gate.work_off())] == ["revoked"]

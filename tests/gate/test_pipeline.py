@@ -86,7 +86,7 @@ class Running(Struct):
     observed: list[Observed] = field(default_factory=list)
     numbers: int = 0
 
-    def send(self, kind: Any, machine_id: str = "HJ-0001", **fields: Any) -> None:
+    def send(self, kind: Any, machine_id: str = "HJ-0001", /, **fields: Any) -> None:
         self.numbers += 1
         payload = json.dumps(fields).encode()
         topic = topics.to_gateway(machine_id, kind)
@@ -341,3 +341,48 @@ async def test_a_message_that_the_broker_will_send_again_is_not_handled_twice(
         gateway.ask("request-0001")
         await gateway.link.until_acknowledged(1)
     assert gateway.link.acknowledged == [2]
+
+
+async def test_what_another_gateway_has_changed_is_read_back_and_the_message_counts(
+    databases: Databases, signer: Signer
+) -> None:
+    """However often: contention is no fault of the message."""
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        session_id = gateway.gate.session().session_id
+        for number in range(8):
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute("UPDATE sessions SET rev = rev + 1")
+            gateway.send("event", event_id=f"event-{number:04}", seq=number + 1, kind="clock_reset", at=NOW + number)
+            gateway.gate.session().has_clock = True  # so that each event changes the session
+            await gateway.link.until_acknowledged(number + 2)
+        gateway.send("event", event_id="event-last", seq=9, kind="locked", at=NOW, session_id=session_id)
+        await gateway.link.until_acknowledged(10)
+    kinds = [row.kind for row in whole_chain(databases.engine(path))[0]]
+    assert kinds == ["decision", *["event"] * 9]
+
+
+async def test_a_session_that_somebody_else_goes_on_changing_is_no_bad_content(
+    databases: Databases, signer: Signer
+) -> None:
+    """More often than a message that the database will not take is tried."""
+    path = databases.file()
+    async with running(databases, path, signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        stale, tries = gateway.gate.sessions.take_changes, 0
+
+        def out_of_date() -> tuple[list[Any], list[Any]]:
+            nonlocal tries
+            changed, opened = stale()
+            tries += bool(changed)
+            return ([(row[0], -1, *row[2:]) for row in changed] if tries < 8 else changed), opened
+
+        gateway.gate.sessions.take_changes = out_of_date  # type: ignore[method-assign]
+        session_id = gateway.gate.session().session_id
+        gateway.send("event", event_id="event-0001", seq=1, kind="locked", at=NOW, session_id=session_id)
+        await gateway.link.until_acknowledged(2)
+    assert tries == 8
+    assert [row.kind for row in whole_chain(databases.engine(path))[0]] == ["decision", "event"]

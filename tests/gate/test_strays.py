@@ -118,3 +118,20 @@ def test_a_machine_that_nobody_registered_is_locked_all_the_same(gate: Gate) -> 
     assert alerts([entry]) == [("relay_closed_without_session", "HJ-9999", STRAY)]
     assert entry.feed is not None
     assert entry.feed.topic == "weldgate/v1/feed/000000/alert"
+
+
+def test_a_chip_with_a_wrong_clock_is_locked_too(gate: Gate) -> None:
+    """Its clock goes on as ours does, an hour late: the reports are of now."""
+    reports = []
+    for number in range(2):
+        reports.append(gate.usage(STRAY, at=NOW - 3_600_000 + 10_000 * number))
+        gate.clock.pass_s(10)
+    assert len(commands(reports)) == 1
+
+
+def test_reports_that_were_kept_come_all_at_once_and_lock_nobody(gate: Gate) -> None:
+    reports = []
+    for number in range(30):
+        reports.append(gate.usage(STRAY, at=NOW - 3_600_000 + 10_000 * number))
+        gate.clock.pass_s(0.01)
+    assert commands(reports) == []
