@@ -181,6 +181,7 @@ class Simulation:
         self.database.away = False
         for gateway in self.gateways:
             gateway.clock_off_ms, gateway.frozen_until, gateway.crash_at, gateway.down_ms = 0, 0, None, 0
+            gateway.start()
         lines = [host.line for host in self.chips] + [gateway.line for gateway in self.gateways]
         for line in lines:
             line.weather = CALM
