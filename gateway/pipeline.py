@@ -114,14 +114,15 @@ class Pipeline:
         """The first batch at the scribe is done; results come in the order of sending."""
         flight = self._flights.popleft()
         self._landed.set()
-        if flight.result.exception() is None and isinstance(result := flight.result.result(), orders.Committed):
+        result = None if flight.result.exception() else flight.result.result()
+        if isinstance(result, orders.Committed):
             self._answer(flight, result)
-        else:
-            self._failed.append(flight)
-            self._state.in_doubt = True
-            if flight.result.exception() is None and isinstance(result := flight.result.result(), orders.Unavailable):
-                self._set_database(False, result.problem)
-            self._wake.set()
+            return
+        if isinstance(result, orders.Unavailable):
+            self._set_database(False, result.problem)
+        self._failed.append(flight)
+        self._state.in_doubt = True
+        self._wake.set()
 
     def _answer(self, flight: Flight, committed: orders.Committed) -> None:
         """INVARIANT: only what is durable is acknowledged and answered, and in that order."""

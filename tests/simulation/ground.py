@@ -97,15 +97,23 @@ class Ground(Struct):
         if ends is not None and ends > now:
             self.lost.pop(host.machine_id, None)
             self.timeline.at(ends, self.look, host)
+        elif not held.over and self._begins_soon(host, held, now):
+            self.timeline.at(now + (self.limits.clock_error_ms or 0), self.look, host)
         elif self.lost.get(host.machine_id, ("", 0))[0] != held.session_id:
             self.lost[host.machine_id] = (held.session_id, now)
             self._set_alarms(host, held, now)
 
-    def _ends(self, host: ChipHost, held: Held) -> int | None:
-        """When the ground ends, in the run's milliseconds; None if there is none at all."""
+    def _begins_soon(self, host: ChipHost, held: Held, now: int) -> bool:
+        """Whether permitted hours or a day begin within what a gateway's clock may be ahead."""
+        soon = now + (self.limits.clock_error_ms or 0)
+        ends = self._ends(host, held, soon)
+        return ends is not None and ends > soon
+
+    def _ends(self, host: ChipHost, held: Held, at: int | None = None) -> int | None:
+        """When the ground ends, in the run's milliseconds, seen from now or from ``at``; None if there is none then."""
         if held.session_id in self.county.ended_sessions:
             return None
-        wall_ms = self.county.base_ms + self.timeline.now
+        wall_ms = self.county.base_ms + (self.timeline.now if at is None else at)
         ends = self.county.ground_ends(held.operator_id, host.machine_id, wall_ms)
         return None if ends is None else ends - self.county.base_ms
 
