@@ -33,6 +33,8 @@ OperatorStatus = Literal["active", "blocked"]
 CertificateStatus = Literal["valid", "suspended", "revoked"]
 Verification = Literal["verified", "unverified", "counterfeit"]
 MachineStatus = Literal["active", "suspended", "decommissioned"]
+PermitLevel = Literal["special", "grade_1", "grade_2"]
+PermitStatus = Literal["approved", "withdrawn"]
 
 EventKind = Literal[
     "boot",
@@ -148,6 +150,32 @@ class Employment(Struct, frozen=True, gc=False):
     until: date | None
 
 
+class Permit(Struct, frozen=True, gc=False):
+    """A hot-work permit of a firm, for one person and machine or (None) for any. ``starts_at`` and ``ends_at`` in Unix
+    milliseconds. ``guardian`` is the operator id or the name of who watches for fire."""
+
+    permit_id: str
+    uscc: str
+    operator_id: str | None
+    machine_id: str | None
+    level: PermitLevel
+    guardian: str | None
+    starts_at: Millis
+    ends_at: Millis
+    status: PermitStatus
+
+
+class WorkHours(Struct, frozen=True, gc=False):
+    """Hours in which work is permitted: on ISO weekdays (Monday is 1) from ``starts`` to ``ends``, HH:MM in the
+    county's time; ``ends`` at or before ``starts`` spans midnight. ``machine_id`` None: all machines of the firm."""
+
+    uscc: str
+    machine_id: str | None
+    days: str
+    starts: str
+    ends: str
+
+
 class Hold(Struct, frozen=True, gc=False):
     """A machine locked from afar or taken out of service, until somebody releases it."""
 
@@ -235,6 +263,7 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     ``waited_ms`` is how long the request has waited inside the gateway by the monotonic clock.
     ``clock_behind_s`` is how far the wall clock stands behind the latest record: it has been set back.
     ``operator_id`` is whom the credential names, whether or not the operators' registry holds that person.
+    ``source_ages`` tells for each source that has to be fresh how many seconds ago it last confirmed its registries.
     """
 
     now: Millis
@@ -253,6 +282,9 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     hold: Hold | None = None
     override: Override | None = None
     code: CodeUse | None = None
+    source_ages: tuple[tuple[str, Count], ...] = ()
+    permits: tuple[Permit, ...] = ()
+    hours: tuple[WorkHours, ...] = ()
 
 
 class Decision(Struct, frozen=True, gc=False):

@@ -13,14 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.model import Control, Millis
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store.ledger import Draft, append_to
-from gateway.store.registry import current_state
-from gateway.store.tables import ControlRow, RegistryState, RegistryVersion, metadata
+from gateway.store.registry import current_state, latest_change, publish
+from gateway.store.tables import ControlRow, RegistryState, metadata
 from gateway.wire.codec import encode
 
 CONTROLS = metadata.tables[ControlRow.__tablename__]
 CONTROL_COLUMNS = Control.__struct_fields__
 _state = metadata.tables[RegistryState.__tablename__]
-_versions = metadata.tables[RegistryVersion.__tablename__]
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without what looks or sounds alike: people read these ids to each other."""
 _GROUPS, _GROUP_LENGTH = 3, 4
@@ -76,8 +75,9 @@ def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
 def _write(connection: Connection, control: Control, version: int) -> None:
     append_to(connection, Draft("control", control.at, encode(control), *_about(control)))
     connection.execute(sa.insert(CONTROLS).values(version=version, **_values(control)))
-    named = {"version": version, "at": control.at, "source": f"control {control.act}", "added": 1, "changed": 0}
-    connection.execute(sa.insert(_versions).values(**named))
+    publish(
+        connection, latest_change(connection) + 1, version, control.at, ("control", f"control {control.act}"), (1, 0)
+    )
     connection.execute(sa.update(_state).where(_state.c.id == 1).values(version=version))
 
 

@@ -20,6 +20,8 @@ from gateway.store.tables import CertificateRow, EmploymentRow, EnterpriseRow, M
 from gateway.store.vault import Vault, mask
 
 Content = tuple[Any, ...]
+STAMP = ("change", "source")
+"""Columns that tell of which change a row is, and who said so."""
 
 
 class Form(Struct, frozen=True):
@@ -38,17 +40,17 @@ class Form(Struct, frozen=True):
     def selected(self) -> list[sa.Column[Any]]:
         return [self.table.c[name] for name in self.columns]
 
-    def row(self, entry: Entry, content: Content, vault: Vault, version: int) -> dict[str, Any]:
+    def row(self, entry: Entry, content: Content, vault: Vault, stamp: dict[str, Any]) -> dict[str, Any]:
         """A new row, complete; what the source does not say is unknown."""
         row: dict[str, Any] = dict.fromkeys(self.sealed)
         row.update(zip(self.columns, content, strict=True))
         if UNSET in content:
             row = {name: self.unknown.get(name) if value is UNSET else value for name, value in row.items()}
-        row.update(self.seals(entry, vault), version=version)
+        row.update(self.seals(entry, vault), **stamp)
         return row
 
     def updates(
-        self, changed: Sequence[tuple[Entry, Content]], vault: Vault, version: int
+        self, changed: Sequence[tuple[Entry, Content]], vault: Vault, stamp: dict[str, Any]
     ) -> Iterator[tuple[sa.Update, list[dict[str, Any]]]]:
         """Statements with their rows: one for each set of sealed columns that the source speaks of."""
         by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -56,12 +58,12 @@ class Form(Struct, frozen=True):
             seals = self.seals(entry, vault)
             key = {f"key_{name}": value for name, value in zip(self.columns[: self.key], content, strict=False)}
             values = dict(zip(self.columns[self.key :], content[self.key :], strict=True))
-            by_columns.setdefault(tuple(seals), []).append(key | values | seals | {"version": version})
+            by_columns.setdefault(tuple(seals), []).append(key | values | seals | stamp)
         for sealed, rows in by_columns.items():
             yield self._update(sealed), rows
 
     def _update(self, sealed: tuple[str, ...]) -> sa.Update:
-        names = (*self.columns[self.key :], *sealed, "version")
+        names = (*self.columns[self.key :], *sealed, *STAMP)
         statement = sa.update(self.table).values({name: sa.bindparam(name) for name in names})
         for name in self.columns[: self.key]:
             statement = statement.where(self.table.c[name] == sa.bindparam(f"key_{name}"))

@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Operator
 from gateway.store.controls import CONTROL_COLUMNS, CONTROLS, control_of
 from gateway.store.entries import UNKNOWN_DAY
-from gateway.store.tables import metadata
+from gateway.store.tables import RegistryChange, metadata
+
+_changes = metadata.tables[RegistryChange.__tablename__]
 
 READ_AT_ONCE = 5000
 """Rows in one batch: a few megabytes."""
@@ -48,10 +50,16 @@ def rows_since(connection: Connection, version: int) -> Iterator[tuple[str, list
         table = metadata.tables[name]
         query = sa.select(*(_bare(table.c[column]) for column in columns)).order_by(*_IN_ORDER.get(name, ()))
         if version:
-            query = query.where(table.c.version > version)
+            query = query.where(_later(table, version))
         result = connection.execute(query, execution_options={"stream_results": True})
         for rows in result.partitions(READ_AT_ONCE):
             yield name, [build(row, texts, days) for row in rows]
+
+
+def _later(table: sa.Table, version: int) -> sa.ColumnElement[bool]:
+    if table is CONTROLS:
+        return table.c.version > version
+    return table.c.change.in_(sa.select(_changes.c.change).where(_changes.c.version > version))
 
 
 def _bare(column: sa.Column[Any]) -> sa.ColumnElement[Any]:

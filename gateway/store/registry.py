@@ -15,7 +15,7 @@ from gateway.errors import DatabaseUnavailable
 from gateway.store.engine import reading
 from gateway.store.entries import UNKNOWN_DAY, EmploymentEntry, Entry
 from gateway.store.forms import FORMS, Form
-from gateway.store.tables import RegistryState, RegistryVersion
+from gateway.store.tables import RegistryChange, RegistryState
 from gateway.store.vault import Vault, VaultError, fingerprint
 
 COMPARED_AT_ONCE = 1000
@@ -23,11 +23,13 @@ COMPARED_AT_ONCE = 1000
 WRITTEN_AT_ONCE = 1000
 """Rows in one executemany: 20,000 at once took half as long again, and sorting them by key gained nothing."""
 
+SOURCE = "files"
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and out of how much."""
 
 _state: sa.Table = RegistryState.__table__  # type: ignore[attr-defined]
-_versions: sa.Table = RegistryVersion.__table__  # type: ignore[attr-defined]
+_registry_changes: sa.Table = RegistryChange.__table__  # type: ignore[attr-defined]
 
 
 class Counts(Struct, frozen=True):
@@ -166,8 +168,9 @@ def _write(
     counts = {name: change.counts() for name, change in changes.items()}
     touched = Summary(stamp.version, counts).touched
     version = stamp.version + 1 if touched else stamp.version
-    for name, change in changes.items():
-        _write_table(connection, vault, FORMS[name], change, (version, progress))
+    change = latest_change(connection) + 1
+    for name, changed in changes.items():
+        _write_table(connection, vault, FORMS[name], changed, ({"change": change, "source": SOURCE}, progress))
     state = {"version": version, "confirmed_at": stamp.now, "vault": fingerprint(vault)}
     if stamp.first:
         connection.execute(sa.insert(_state).values(id=1, **state))
@@ -175,24 +178,39 @@ def _write(
         connection.execute(sa.update(_state).where(_state.c.id == 1).values(**state))
     if touched:
         added = sum(count.added for count in counts.values())
-        row = {"version": version, "at": stamp.now, "source": stamp.source, "added": added, "changed": touched - added}
-        connection.execute(sa.insert(_versions).values(**row))
+        publish(connection, change, version, stamp.now, (SOURCE, stamp.source), (added, touched - added))
     return Summary(version, counts)
 
 
-def _write_table(
-    connection: Connection, vault: Vault, form: Form, changes: _Changes, how: tuple[int, Progress]
+def latest_change(connection: Connection) -> int:
+    latest: int = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.max(_registry_changes.c.change), 0))
+    ).scalar_one()
+    return latest
+
+
+def publish(
+    connection: Connection, change: int, version: int, at: int, who: tuple[str, str], counts: tuple[int, int]
 ) -> None:
-    version, progress = how
+    source, note = who
+    added, changed = counts
+    row = {"change": change, "version": version, "began_at": at, "at": at, "source": source, "note": note}
+    connection.execute(sa.insert(_registry_changes).values(**row, added=added, changed=changed, removed=0))
+
+
+def _write_table(
+    connection: Connection, vault: Vault, form: Form, changes: _Changes, how: tuple[dict[str, Any], Progress]
+) -> None:
+    stamp, progress = how
     if form is FORMS["employments"]:
         _replace_unknown_first_days(connection, changes.added)
     for done in range(0, len(changes.added), WRITTEN_AT_ONCE):
         progress(f"write {form.table.name}", done, len(changes.added))
         batch = changes.added[done : done + WRITTEN_AT_ONCE]
-        rows = [form.row(entry, form.content(entry, vault), vault, version) for entry in batch]
+        rows = [form.row(entry, form.content(entry, vault), vault, stamp) for entry in batch]
         connection.execute(sa.insert(form.table), rows)
     for done in range(0, len(changes.changed), WRITTEN_AT_ONCE):
-        for statement, rows in form.updates(changes.changed[done : done + WRITTEN_AT_ONCE], vault, version):
+        for statement, rows in form.updates(changes.changed[done : done + WRITTEN_AT_ONCE], vault, stamp):
             connection.execute(statement, rows)
 
 

@@ -1,5 +1,6 @@
-"""All tables. Times are integer Unix milliseconds, UTC; ``version`` columns hold the registry version of a row's
-last change. Personal numbers are sealed (AES-GCM) and found by their keyed index; see ``gateway.store.vault``."""
+"""All tables. Times are integer Unix milliseconds, UTC; ``change`` columns of registries hold the change that a row is
+of, ``source`` who said so. Personal numbers are sealed (AES-GCM) and found by their keyed index; see
+``gateway.store.vault``."""
 
 from datetime import date
 from typing import Literal, get_args
@@ -26,6 +27,8 @@ from gateway.core.model import (
     MachineStatus,
     OperatorStatus,
     Outcome,
+    PermitLevel,
+    PermitStatus,
     Process,
     Verification,
 )
@@ -44,7 +47,19 @@ _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 _BY_KEY = {"sqlite_with_rowid": False}
 """The same for keys of text: rows lie in the order of the key, which saves an index and a page in each commit."""
 
-RecordKind = Literal["decision", "event", "session_end", "command", "control", "rejected", "gateway"]
+RecordKind = Literal[
+    "decision",
+    "event",
+    "session_end",
+    "command",
+    "control",
+    "rejected",
+    "gateway",
+    "registry",
+    "check",
+    "access",
+    "purge",
+]
 """Not a CHECK of the ledger: on SQLite a new kind would then cost a copy of all of it."""
 
 
@@ -234,26 +249,116 @@ class ChipRow(SQLModel, table=True):
 # --- registries -------------------------------------------------------------------------------------------------
 
 
-class RegistryVersion(SQLModel, table=True):
-    """One committed change of the registries."""
+class RegistryChange(SQLModel, table=True):
+    """What one import, sync, push, order or rollback changed.
 
-    __tablename__ = "registry_versions"
-    version: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    source: str = Field(max_length=1024)
+    ``change`` is given when it begins, ``version`` when all of it is written and it begins to hold: until then nobody
+    sees it, and one that was broken off is undone.
+    """
+
+    __tablename__ = "registry_changes"
+    change: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
+    version: int | None = Field(default=None, sa_column=Column(BigInteger, unique=True))
+    began_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    source: str = Field(max_length=64)
+    note: str = Field(max_length=1024)
     added: int
     changed: int
+    removed: int
 
 
 class RegistryState(SQLModel, table=True):
-    """The current version, when a source last confirmed the registries (changed or not), and which vault's index
-    keys are those of the rows: with another vault's every number would look new."""
+    """The version that holds, when a source last confirmed the registries (changed or not), and which vault's index
+    keys are those of the rows: with another vault's every number would look new.
+
+    ``writing`` is the change that somebody writes in several transactions, ``writing_at`` when the last of them was.
+    """
 
     __tablename__ = "registry_state"
     id: int = Field(default=1, primary_key=True)
     version: int = Field(sa_column=Column(BigInteger, nullable=False))
     confirmed_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     vault: str = Field(max_length=32)
+    writing: int | None = Field(default=None, sa_column=Column(BigInteger))
+    writing_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class RegistryHistory(SQLModel, table=True):
+    """A state of a registry row that no longer holds (SQL:2011: system-versioned): from the change ``from_change`` on,
+    until ``to_change``. ``row`` is JSON of all columns, sealed ones in base64; ``gone``: no row took its place.
+
+    ``kind`` names the registry's table; ``operator_id`` and ``uscc`` are whom it concerns.
+    """
+
+    __tablename__ = "registry_history"
+    id: int | None = Field(default=None, sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=True))
+    kind: str = Field(max_length=16)
+    key: str = Field(max_length=512)
+    operator_id: str | None = Field(default=None, max_length=256, index=True)
+    uscc: str | None = Field(default=None, max_length=18, index=True)
+    row: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    from_change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    to_change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    gone: bool
+    __table_args__ = (Index(None, "kind", "key"),)
+
+
+class RegistryClaim(SQLModel, table=True):
+    """What one of several sources says of a row that they all speak of; ``row`` as in the history."""
+
+    __tablename__ = "registry_claims"
+    __table_args__ = _BY_KEY
+    kind: str = Field(primary_key=True, max_length=16)
+    key: str = Field(primary_key=True, max_length=512)
+    source: str = Field(primary_key=True, max_length=64)
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    row: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class RegistrySource(SQLModel, table=True):
+    """How each source stands: when it was last asked and last confirmed what we hold, and from where to go on."""
+
+    __tablename__ = "registry_sources"
+    source: str = Field(primary_key=True, max_length=64)
+    tried_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    confirmed_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    failing_since: int | None = Field(default=None, sa_column=Column(BigInteger))
+    problem: str | None = Field(default=None, max_length=512)
+    position: str = Field(default="{}", max_length=4096)
+
+
+class RegistryEvent(SQLModel, table=True):
+    """Every event that was pushed. INVARIANT: the key lets each count once; ``at`` is the source's own time, by which
+    an older word about the same ``subject`` changes nothing."""
+
+    __tablename__ = "registry_events"
+    __table_args__ = (Index(None, "source", "subject", "at"), _BY_KEY)
+    source: str = Field(primary_key=True, max_length=64)
+    event_id: str = Field(primary_key=True, max_length=64)
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    received_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    subject: str = Field(max_length=512)
+    kind: str = Field(max_length=32)
+    outcome: str = Field(max_length=16)
+    version: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class RegistryHold(SQLModel, table=True):
+    """A change that would take the right to weld from too many: ``operators`` is a JSON list of whom."""
+
+    __tablename__ = "registry_holds"
+    hold_id: str = Field(primary_key=True, max_length=64)
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    source: str = Field(max_length=64)
+    note: str = Field(max_length=1024)
+    people: int
+    of_people: int
+    operators: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    state: str = Field(max_length=16)
+    decided_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    by: str | None = Field(default=None, max_length=128)
+    reason: str | None = Field(default=None, max_length=512)
 
 
 class EnterpriseRow(SQLModel, table=True):
@@ -263,7 +368,8 @@ class EnterpriseRow(SQLModel, table=True):
     name: str | None = Field(default=None, max_length=256)
     division: str = Field(max_length=6)
     status: str = Field(max_length=32)
-    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
 
 
 class OperatorRow(SQLModel, table=True):
@@ -279,7 +385,8 @@ class OperatorRow(SQLModel, table=True):
     phone_sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     phone_index: str | None = Field(default=None, max_length=64, index=True)
     status: str = Field(max_length=16)
-    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
 
 
 class CertificateRow(SQLModel, table=True):
@@ -305,7 +412,8 @@ class CertificateRow(SQLModel, table=True):
     authority: str | None = Field(default=None, max_length=128)
     status: str = Field(max_length=16)
     verification: str = Field(max_length=16)
-    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
 
 
 class EmploymentRow(SQLModel, table=True):
@@ -317,7 +425,8 @@ class EmploymentRow(SQLModel, table=True):
     uscc: str = Field(primary_key=True, max_length=18)
     since: date = Field(primary_key=True)
     until: date | None = None
-    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
 
 
 class MachineRow(SQLModel, table=True):
@@ -330,7 +439,40 @@ class MachineRow(SQLModel, table=True):
     division: str = Field(max_length=6)
     location: str | None = Field(default=None, max_length=256)
     status: str = Field(max_length=16)
-    version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
+
+
+class PermitRow(SQLModel, table=True):
+    """A hot-work permit. An empty ``machine_id`` or ``operator_id`` of the key's rest means: any of the firm."""
+
+    __tablename__ = "permits"
+    __table_args__ = (_one_of("level", PermitLevel), _one_of("status", PermitStatus))
+    permit_id: str = Field(primary_key=True, max_length=64)
+    operator_id: str = Field(primary_key=True, max_length=256)
+    machine_id: str = Field(primary_key=True, max_length=32)
+    uscc: str = Field(max_length=18, index=True)
+    level: str = Field(max_length=16)
+    guardian: str | None = Field(default=None, max_length=256)
+    starts_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    ends_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    status: str = Field(max_length=16)
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
+
+
+class WorkHoursRow(SQLModel, table=True):
+    """Hours in which a firm may work, at one machine or (empty ``machine_id``) at all others of it. ``days`` lists
+    ISO weekdays, Monday is 1; ``starts`` and ``ends`` are HH:MM in the county's time."""
+
+    __tablename__ = "work_hours"
+    uscc: str = Field(primary_key=True, max_length=18)
+    machine_id: str = Field(primary_key=True, max_length=32)
+    days: str = Field(primary_key=True, max_length=7)
+    starts: str = Field(primary_key=True, max_length=5)
+    ends: str = Field(max_length=5)
+    change: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    source: str = Field(max_length=64)
 
 
 class ControlRow(SQLModel, table=True):
@@ -352,3 +494,30 @@ class ControlRow(SQLModel, table=True):
     codes: str = Field(default="[]", max_length=1024)
     until: int | None = Field(default=None, sa_column=Column(BigInteger))
     minutes: int | None = None
+
+
+# --- beside the registries --------------------------------------------------------------------------------------
+
+
+class ApiTokenRow(SQLModel, table=True):
+    """A token of the HTTP API: only its SHA-256 is kept. ``scopes`` is a JSON list."""
+
+    __tablename__ = "api_tokens"
+    token_id: str = Field(primary_key=True, max_length=16)
+    name: str = Field(max_length=128)
+    hash: str = Field(max_length=64, unique=True)
+    scopes: str = Field(max_length=1024)
+    made_at: int = Field(sa_column=Column(BigInteger, nullable=False))
+    expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    revoked_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class LedgerAnchor(SQLModel, table=True):
+    """Where the chain begins since records past their retention were purged: the last purged record's number and
+    hash. A record of the chain names the same."""
+
+    __tablename__ = "ledger_anchor"
+    id: int = Field(default=1, primary_key=True)
+    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
+    at: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -59,7 +59,7 @@ def test_a_first_import_adds_every_row_as_version_1(store: Store, county: Path, 
         "machines": (1, 0, 0),
     }
     assert state(store) == (1, NOW)
-    assert stored(store, "SELECT version, at, added, changed FROM registry_versions") == [(1, NOW, 8, 0)]
+    assert stored(store, "SELECT version, at, added, changed FROM registry_changes") == [(1, NOW, 8, 0)]
 
 
 def test_the_same_files_again_change_nothing_but_confirm_the_registries(

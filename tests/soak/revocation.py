@@ -147,7 +147,7 @@ def _firms(county: County, gateway: Gateway, folder: Path, where: tuple[str, ...
     firms = staff.FIRMS // 10
     concerned = [number for number in range(county.machines) if number % staff.FIRMS < firms and number != ONE]
     assert weldgate("registry", "import", str(staff.without(folder / "stop", firms)), *where).returncode == 0
-    changed = gateway.rows("SELECT max(at) AS at FROM registry_versions")[0]["at"]
+    changed = gateway.rows("SELECT max(at) AS at FROM registry_changes")[0]["at"]
     county.until_locked(len(concerned))
     return _delay(f"{firms} firms stopped by an import", county, changed)
 
