@@ -22,6 +22,7 @@ _COMMANDS = (
     "operator",
     "override",
     "pki",
+    "purge",
     "registry",
     "serve",
     "session",

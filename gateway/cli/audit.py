@@ -28,6 +28,7 @@ from gateway.store.ledger import (
     count,
     decisions_of,
     decode_record,
+    read_anchor,
     read_head,
     rows_in_order,
 )
@@ -65,7 +66,8 @@ def verify(
 ) -> None:
     """Check the whole chain; names every record that was changed, removed or reordered. Exit code 1 if any was."""
     with _ledger(database) as connection:
-        findings = list(check(_rows(connection, "verify"), read_head(connection)))
+        anchor = read_anchor(connection)
+        findings = list(check(_rows(connection, "verify"), read_head(connection), anchor))
         if expect_head is not None:
             findings += _missing_head(connection, expect_head)
         for finding in findings[:MOST_SHOWN]:
@@ -75,7 +77,8 @@ def verify(
             raise typer.Exit(1)
         head = read_head(connection)
         where = f"{head.seq}:{head.hash.hex()}" if head else "0: empty"
-        out.print(f"intact: {count(connection)} records, head {where}", markup=False)
+        purged = f" (up to record {anchor.seq} purged)" if anchor.seq else ""
+        out.print(f"intact: {count(connection)} records{purged}, head {where}", markup=False)
 
 
 def _missing_head(connection: Connection, expected: str) -> list[Finding]:
@@ -83,6 +86,11 @@ def _missing_head(connection: Connection, expected: str) -> list[Finding]:
     seq, _, digest = expected.partition(":")
     if not seq.isdigit():
         raise WeldGateError(f"--expect-head {expected!r}: use SEQ:HASH as printed by an earlier verify")
+    anchor = read_anchor(connection)
+    if int(seq) < anchor.seq:
+        return [Finding(int(seq), f"the record that was noted is purged, as all up to {anchor.seq}: note a newer head")]
+    if int(seq) == anchor.seq and digest == anchor.hash.hex():
+        return []
     for row in rows_in_order(connection):
         if row.seq == int(seq):
             return [] if row.hash.hex() == digest else [Finding(row.seq, "it is not the record that was noted")]
@@ -95,7 +103,9 @@ def show(request_id: str, database: DatabaseOption = DEFAULT_URL) -> None:
     with _ledger(database) as connection:
         rows = decisions_of(connection, request_id)
         if not rows:
-            raise WeldGateError(f"no decision on request {request_id!r} is on record")
+            purged = read_anchor(connection).seq
+            rest = f"; records up to {purged} are purged" if purged else ""
+            raise WeldGateError(f"no decision on request {request_id!r} is on record{rest}")
         for row in rows:
             for line in in_words(decode_record(row.record)):
                 out.print(line, markup=False)

@@ -1,18 +1,23 @@
-"""``weldgate keys``: the signing keys, and the secret of rolling codes."""
+"""``weldgate keys``: the signing keys, the secret of rolling codes, and the keys that seal personal numbers."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.console import out, reporting_errors
-from gateway.cli.options import DEFAULT_KEYS, KeysOption
+from gateway.cli.console import bar, out, reporting_errors
+from gateway.cli.desk import opened
+from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
+from gateway.clock import now_ms
 from gateway.keys import open_keys, rotate_code_key
+from gateway.store import reseal, vault
+from gateway.store.engine import DEFAULT_URL
 
 PUBLIC_FILE = 0o644
 
 app = typer.Typer(
-    help="Signing keys: the public set for chips, rotation; also of rolling codes' secret.", no_args_is_help=True
+    help="Signing keys: the public set for chips, rotation; also of rolling codes' secret and of the vault.",
+    no_args_is_help=True,
 )
 
 
@@ -76,3 +81,24 @@ def list_keys(keys: KeysOption = DEFAULT_KEYS) -> None:
     with reporting_errors():
         for position, kid in enumerate(open_keys(keys).kids):
             out.print(f"{kid}  {'signs' if position == 0 else 'accepted'}")
+
+
+@app.command("rotate-vault")
+def rotate_vault(keys: KeysOption = DEFAULT_KEYS) -> None:
+    """Add a key that seals personal numbers from now on, without a restart. Older ones still open theirs."""
+    with reporting_errors():
+        version = vault.rotate(keys, now_ms())
+        out.print(f"key version {version} seals from now on; running processes know it within {vault.LOOK_AGAIN_S} s")
+        out.print("back up vault.json before anything else, then: weldgate registry reseal")
+
+
+@app.command("retire-vault")
+def retire_vault(
+    version: Annotated[int, typer.Argument(help="Version of a key that nothing is sealed with any more.")],
+    database: DatabaseOption = DEFAULT_URL,
+    keys: KeysOption = DEFAULT_KEYS,
+) -> None:
+    """Drop an old key of the vault. Refused while anything in the database is sealed with it."""
+    with opened(database) as engine, bar() as progress:
+        reseal.retire(engine, keys, version, now_ms(), progress)
+    out.print(f"retired key version {version}; backups of the database that hold its seals need it still")

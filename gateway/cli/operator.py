@@ -1,4 +1,4 @@
-"""``weldgate operator``: a person's rolling code, and how the person stands."""
+"""``weldgate operator``: a person's rolling code, how the person stands, and personal numbers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,22 +10,26 @@ import segno
 import typer
 from sqlalchemy import Connection
 
-from gateway.cli.desk import looking, say
+from gateway.cli.desk import ByOption, ReasonOption, looking, opened, say
 from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
 from gateway.clock import now_ms
 from gateway.core.credential import STEP_S, STEPS_OFF
 from gateway.core.model import Certificate, Millis
 from gateway.core.rules import completed_years, local_time
 from gateway.keys import CODES_FILE, KeysError, open_code_keys
-from gateway.registry import orders
-from gateway.registry.acts import overridings, when
+from gateway.registry import orders, values
+from gateway.registry.acts import author, overridings, when
+from gateway.registry.personal import find as find_by_number
+from gateway.registry.personal import read_number
 from gateway.store import overview
+from gateway.store.access import Field
 from gateway.store.controls import about_overrides_for, acts
 from gateway.store.engine import DEFAULT_URL
 from gateway.store.overview import OperatorFacts, Wanted
+from gateway.store.vault import Number, mask, open_vault
 from gateway.web.api import OperatorCode, operator_code
 
-app = typer.Typer(help="Operators: a rolling code, how somebody stands.", no_args_is_help=True)
+app = typer.Typer(help="Operators: a rolling code, how somebody stands, personal numbers.", no_args_is_help=True)
 OperatorArgument = Annotated[str, typer.Argument(help="The person's number.")]
 
 SHOWN_OVERRIDES = 5
@@ -136,3 +140,36 @@ def _certificate(held: Certificate) -> str:
         f"{held.ref}  {held.number}  {held.item}  {held.valid_from or '?'} … {held.valid_until}  {review}  "
         f"{held.status}  {held.verification}"
     )
+
+
+# --- personal numbers -------------------------------------------------------------------------------------------
+
+_KINDS: dict[Number, str] = {"id_number": "身份证 ID number", "phone": "手机 phone", "number": "证书 certificate"}
+
+
+@app.command()
+def number(
+    operator: OperatorArgument,
+    by: ByOption,
+    reason: ReasonOption,
+    field: Annotated[Field, typer.Option("--field", help="Which number.")],
+    database: DatabaseOption = DEFAULT_URL,
+    keys: KeysOption = DEFAULT_KEYS,
+) -> None:
+    """Show a full ID number or phone number. Who reads whose, and why, goes on record before it is shown."""
+    with opened(database) as engine:
+        say(read_number(engine, open_vault(keys), operator, field, author(by, reason, now_ms())))
+
+
+@app.command()
+def find(database: DatabaseOption = DEFAULT_URL, keys: KeysOption = DEFAULT_KEYS) -> None:
+    """Whose ID number, phone number or certificate number is it? Reads the number from standard input: on the command
+    line other users of the machine could see it. Shows it masked."""
+    typed = typer.get_text_stream("stdin").readline()
+    with looking(database) as connection:
+        hits = find_by_number(connection, open_vault(keys), typed)
+        for hit in hits:
+            operator_id = values.shown(hit.operator_id, personal=False)
+            say(f"{operator_id}  {_name(hit.name)}  {_KINDS[hit.by]} {mask(typed.strip())}")
+    if not hits:
+        raise typer.Exit(1)

@@ -1,24 +1,24 @@
 """``weldgate registry``: bring registry files into the database; make sample files."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress as Bar
 from rich.table import Table
 
-from gateway.cli.console import err, out, reporting_errors
+from gateway.cli.console import bar, err, out, reporting_errors
+from gateway.cli.desk import opened
+from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
 from gateway.clock import now_ms
 from gateway.core.rules import local_time
 from gateway.registry.importer import Report, Store, import_files
 from gateway.registry.sample import PROFILES, generate
 from gateway.registry.sheets import write_files
 from gateway.store.engine import DEFAULT_URL, open_engine
-from gateway.store.registry import Progress, Summary
+from gateway.store.registry import Summary
+from gateway.store.reseal import reseal
 from gateway.store.vault import open_vault
 
 app = typer.Typer(help="Registries of firms, people, certificates, employments and machines.", no_args_is_help=True)
@@ -48,21 +48,13 @@ def import_command(
     """Bring registry files into the database: all rows or, if one is bad, none."""
     with reporting_errors():
         store = Store(open_engine(database), open_vault(keys))
-        with _bar() as progress:
+        with bar() as progress:
             report = import_files(store, paths, now_ms(), skip_bad_rows=skip_bad_rows, progress=progress)
         store.engine.dispose()
     _print_report(report)
     if report.summary is None:
         err.print("nothing was imported")
         raise typer.Exit(1)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    with Bar(console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
 
 
 def _print_report(report: Report) -> None:
@@ -105,3 +97,19 @@ def sample_command(
         tables = generate(PROFILES[profile.value], seed, day)
         for path in write_files(tables, folder, form=form.value, chinese=chinese):
             out.print(str(path), markup=False)
+
+
+@app.command("reseal")
+def reseal_command(database: DatabaseOption = DEFAULT_URL, keys: KeysOption = DEFAULT_KEYS) -> None:
+    """Seal all personal numbers with the newest key of the vault, beside running gateways and imports. Broken off, it
+    goes on when it is run again."""
+    with opened(database) as engine:
+        vault = open_vault(keys)
+        with bar() as progress:
+            done = reseal(engine, vault, progress)
+    out.print(f"{done.resealed} of {done.rows} rows sealed anew with key version {vault.newest}")
+    if done.overtaken:
+        out.print(f"{done.overtaken} rows were changed by somebody else meanwhile; run it again")
+    if done.unreadable:
+        err.print(f"{done.unreadable} rows do not open with any key of the vault; restore vault.json from a backup")
+        raise typer.Exit(1)

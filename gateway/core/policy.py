@@ -15,6 +15,7 @@ MODES: tuple[Mode, ...] = ("enforce", "warn", "off")
 MAX_GRACE_DAYS = 366
 Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(?!\n)$")]
 Seconds = Annotated[int, Meta(ge=1, le=30 * 86_400)]
+Days = Annotated[int, Meta(ge=0, le=36_525)]
 
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
 OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
@@ -88,6 +89,19 @@ class Observe(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = False
 
 
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """Days for which things are kept before `weldgate purge` deletes them; 0 is for ever. The ledger is kept for ever
+    unless the county decides otherwise."""
+
+    usage_days: Days = 1096
+    sessions_days: Days = 1096
+    lost_evidence_days: Days = 1096
+    offline_lists_days: Days = 1096
+    history_days: Days = 1096
+    events_days: Days = 1096
+    ledger_days: Days = 0
+
+
 class Scope(Struct, frozen=True, forbid_unknown_fields=True):
     """An override for one division or one enterprise."""
 
@@ -110,6 +124,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     hours: Hours = Hours()
     age: Age = Age()
     observe: Observe = Observe()
+    retention: Retention = Retention()
     division: dict[str, Scope] = {}
     enterprise: dict[str, Scope] = {}
 
@@ -205,6 +220,10 @@ def _problems(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
             found.append((("enterprise", uscc), f"{uscc!r} is no credit code; use 18 characters (GB 32100-2015)"))
     if policy.age.min_years > policy.age.max_years:
         found.append((("age", "min_years"), "min_years is above max_years; lower it"))
+    if 0 < policy.retention.sessions_days < policy.offline.recent_days:
+        found.append(
+            (("retention", "sessions_days"), "is below offline.recent_days, which looks so far back; raise it")
+        )
     return found
 
 

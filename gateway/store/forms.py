@@ -17,7 +17,7 @@ from gateway.store.entries import (
     OptionalText,
 )
 from gateway.store.tables import CertificateRow, EmploymentRow, EnterpriseRow, MachineRow, OperatorRow
-from gateway.store.vault import Vault, mask
+from gateway.store.vault import Number, Vault, mask
 
 Content = tuple[Any, ...]
 STAMP = ("change", "source")
@@ -83,8 +83,9 @@ def _operator(entry: OperatorEntry, vault: Vault) -> Content:
 
 
 def _operator_seals(entry: OperatorEntry, vault: Vault) -> dict[str, Any]:
-    numbers = {"id_number_sealed": entry.id_number, "phone_sealed": entry.phone}
-    return {name: number and vault.seal(number) for name, number in numbers.items() if number is not UNSET}
+    numbers: dict[Number, OptionalText] = {"id_number": entry.id_number, "phone": entry.phone}
+    given = {what: number for what, number in numbers.items() if number is not UNSET}
+    return {f"{what}_sealed": number and vault.seal(number, what) for what, number in given.items()}
 
 
 def _certificate(entry: CertificateEntry, vault: Vault) -> Content:
@@ -105,7 +106,7 @@ def _certificate(entry: CertificateEntry, vault: Vault) -> Content:
 
 
 def _certificate_seals(entry: CertificateEntry, vault: Vault) -> dict[str, Any]:
-    return {"number_sealed": vault.seal(entry.number), "number_masked": mask(entry.number)}
+    return {"number_sealed": vault.seal(entry.number, "number"), "number_masked": mask(entry.number)}
 
 
 def _employment(entry: EmploymentEntry, _: Vault) -> Content:

@@ -1,6 +1,8 @@
 """The ledger: an append-only chain of records, each canonical JSON that holds the hash of the one before.
 
 ``hash = SHA-256(record)`` and ``record.prev = hash of the record before``; the first record's ``prev`` is 64 zeros.
+What is past its retention is purged from the beginning on (``gateway.store.purge``); the chain then begins at an
+anchor.
 """
 
 import hashlib
@@ -13,13 +15,14 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from gateway.core.model import Millis, Outcome
 from gateway.store.prepared import Prepared, Row
-from gateway.store.tables import LedgerHead, LedgerRow, RecordKind, metadata
+from gateway.store.tables import LedgerAnchor, LedgerHead, LedgerRow, RecordKind, metadata
 from gateway.wire.answer import Answer, finish
 from gateway.wire.tokens import Signer
 
 GENESIS = bytes(32)
 _ledger = metadata.tables[LedgerRow.__tablename__]
 _head = metadata.tables[LedgerHead.__tablename__]
+_anchor = metadata.tables[LedgerAnchor.__tablename__]
 
 
 Key = tuple[str, RecordKind, str]
@@ -76,6 +79,24 @@ class Head(Struct, frozen=True):
     seq: int = 0
     hash: bytes = GENESIS
     latest_at: Millis = 0
+
+
+class Anchor(Struct, frozen=True):
+    """Where the chain begins: its last purged record. Where nothing was purged, what stands before the first one."""
+
+    seq: int = 0
+    hash: bytes = GENESIS
+
+
+BEGINNING = Anchor()
+
+
+class Cut(Struct, frozen=True):
+    """What a purge says of the ledger: ``seq`` and ``hash`` (hex) of the last of ``count`` records that go."""
+
+    count: int
+    hash: str
+    seq: int
 
 
 _encode = msgspec.json.Encoder().encode
@@ -192,6 +213,13 @@ def read_head(connection: Connection) -> Head | None:
     return Head(*row) if row else None
 
 
+def read_anchor(connection: Connection) -> Anchor:
+    row = connection.execute(select(_anchor.c.seq, _anchor.c.hash)).first()
+    if row is None:
+        return BEGINNING
+    return Anchor(row.seq, row.hash if isinstance(row.hash, bytes) else b"")  # SQLite keeps any type anywhere
+
+
 # --- checking ---------------------------------------------------------------------------------------------------
 
 
@@ -202,11 +230,15 @@ class Finding(Struct, frozen=True):
     problem: str
 
 
-def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
-    """Everything wrong with a chain: rows changed, removed, put in, reordered, or cut off at the end."""
-    seq, digest, latest_at = 0, GENESIS, 0
-    for row in rows:
+def check(rows: Iterable[Stored], head: Head | None, anchor: Anchor = BEGINNING) -> Iterator[Finding]:
+    """Everything wrong with a chain: rows changed, removed, put in, reordered, cut off at the end, or gone from the
+    beginning without a purge on record. ``rows`` begin behind the anchor, or before it where a purge was broken off.
+    """
+    seq, digest, latest_at, purged = anchor.seq, anchor.hash, 0, BEGINNING
+    for place, row in enumerate(rows):
         latest_at = _latest(latest_at, row)
+        if place == 0 and 1 <= row.seq <= anchor.seq:
+            seq, digest = (0, GENESIS) if row.seq == 1 else (row.seq - 1, _PURGED)
         if not isinstance(row.record, bytes) or not isinstance(row.hash, bytes):  # SQLite keeps any type anywhere
             seq, digest = row.seq, b""
             yield Finding(seq, "the record or its hash holds no bytes: it was changed")
@@ -214,8 +246,12 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
         if row.seq != seq + 1:
             missing = f"{seq + 1} to {row.seq - 1}" if row.seq > seq + 2 else str(seq + 1)
             yield Finding(row.seq, f"record {missing} before it is missing")
-        yield from _check_row(row, digest, follows=row.seq == seq + 1)
+        yield from _check_row(row, digest, follows=row.seq == seq + 1 and digest is not _PURGED)
+        if row.seq == anchor.seq and row.hash != anchor.hash:
+            yield Finding(row.seq, "it is not the record at which the chain begins: one of the two was changed")
+        purged = _purged_to(row) or purged
         seq, digest = row.seq, row.hash
+    yield from _check_anchor(anchor, purged)
     end = head or Head()
     if (seq, digest) != (end.seq, end.hash):
         yield Finding(
@@ -223,6 +259,39 @@ def check(rows: Iterable[Stored], head: Head | None) -> Iterator[Finding]:
         )
     elif latest_at != end.latest_at:
         yield Finding(seq, "the latest time noted beside the chain is not the latest in it: it was changed")
+
+
+_PURGED = b"purged"
+"""Stands for the hash of a record that is gone."""
+
+
+class _PurgeBody(Struct, frozen=True):
+    ledger: Cut | None = None
+
+
+def _purged_to(row: Stored) -> Anchor | None:
+    """The anchor that a ``purge`` record names."""
+    if row.kind != "purge":
+        return None
+    try:
+        cut = msgspec.json.decode(decode_record(row.record).body, type=_PurgeBody).ledger
+        return Anchor(cut.seq, bytes.fromhex(cut.hash)) if cut else None
+    except ValueError:  # the row's own check, or the anchor's, tells
+        return None
+
+
+def _check_anchor(anchor: Anchor, purged: Anchor) -> Iterator[Finding]:
+    """INVARIANT: records are gone from the beginning only where the latest purge on record says which."""
+    if anchor == purged:
+        return
+    if purged == BEGINNING:
+        yield Finding(anchor.seq, "the chain is said to begin behind this record, but no purge on record says so")
+    else:
+        yield Finding(
+            anchor.seq,
+            f"the chain is said to begin behind this record, but the purge on record is up to {purged.seq}: "
+            "the anchor was changed",
+        )
 
 
 def _latest(before: Millis, row: Stored) -> Millis:

@@ -348,14 +348,18 @@ def test_the_database_itself_takes_no_outcome_that_is_none(databases: Databases,
         tool.execute("UPDATE ledger SET outcome = 'maybe'")
 
 
-def test_no_code_changes_or_removes_a_record() -> None:
-    """The ledger's own statements are an insert, and the move of the head; whoever else names its tables only reads."""
+def test_no_code_changes_a_record_and_only_a_purge_removes_any() -> None:
+    """The ledger's own statements are an insert, and the move of the head; whoever else names its tables only reads,
+    but for the purge, which has one statement that deletes."""
     gateway = Path(__file__).parents[2] / "gateway"
     naming = {path.name for path in gateway.rglob("*.py") if "LedgerRow" in path.read_text(encoding="utf-8")}
-    assert naming == {"ledger.py", "tables.py", "overview.py"}
+    assert naming == {"ledger.py", "tables.py", "overview.py", "purge.py"}
     source = (gateway / "store" / "ledger.py").read_text(encoding="utf-8")
     assert "delete(" not in source
     assert "update(_ledger" not in source
+    purges = (gateway / "store" / "purge.py").read_text(encoding="utf-8")
+    assert purges.count("delete(_ledger)") == 1
+    assert "update(_ledger" not in purges
     reads = (gateway / "store" / "overview.py").read_text(encoding="utf-8")
     assert not any(writing in reads for writing in ("insert(", "update(", "delete("))
 
