@@ -3,7 +3,6 @@ retired that is needed."""
 
 import os
 from base64 import b64encode
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def people(count: int) -> list[OperatorEntry]:
         OperatorEntry(
             f"P{number:06}",
             "active",
-            id_number=f"9900001990{number:08}" if number % 4 else None,
+            id_number=f"99000019900101{number:04}" if number % 4 else None,
             phone=f"129{number:08}" if number % 3 else None,
         )
         for number in range(1, count + 1)
@@ -46,7 +45,9 @@ def people(count: int) -> list[OperatorEntry]:
 
 def certificates(count: int) -> list[CertificateEntry]:
     return [
-        CertificateEntry(f"T9900001990{number:08}", f"P{number:06}", "fusion", date(2030, 1, 1), "valid", "verified")
+        CertificateEntry(
+            f"T99000019900101{number:04}", f"P{number:06}", "fusion", date(2030, 1, 1), "valid", "verified"
+        )
         for number in range(1, count + 1)
     ]
 
@@ -118,7 +119,7 @@ def test_everything_is_sealed_anew_and_every_number_stays_what_it_was(engine: En
         "registry_history",
         "registry_claims",
     }
-    assert (done.rows, done.resealed, done.overtaken, done.unreadable) == (33, 33, 0, 0)
+    assert (done.rows, done.resealed, done.overtaken, done.unreadable) == (32, 32, 0, 0)
 
 
 def test_what_was_done_before_a_run_was_broken_off_is_not_done_again(engine: Engine, tmp_path: Path) -> None:
@@ -184,9 +185,6 @@ def test_a_number_that_does_not_open_is_counted_and_left_alone(engine: Engine, t
     assert (done.unreadable, done.resealed) == (1, 4)
 
 
-Make = Callable[[], tuple[Engine, Path]]
-
-
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["rotate", "reseal", "import", "retire"]), max_size=8))
 def test_whatever_the_order_no_number_is_ever_lost(
@@ -221,7 +219,7 @@ def test_whatever_the_order_no_number_is_ever_lost(
 def test_a_key_is_retired_when_nothing_is_sealed_with_it(engine: Engine, tmp_path: Path) -> None:
     filled(engine, open_vault(tmp_path), 2)
     rotate(tmp_path, AT)
-    with pytest.raises(VaultError, match=r"version 1: 9 rows are sealed with it; .*registry reseal"):
+    with pytest.raises(VaultError, match=r"version 1: 10 rows are sealed with it; .*registry reseal"):
         retire(engine, tmp_path, 1, LATER)
     reseal(engine, open_vault(tmp_path), pace=AT_ONCE)
     retire(engine, tmp_path, 1, LATER)

@@ -23,11 +23,11 @@ STOPPED_WITHIN_S = 30.0
 _SAMPLE = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
 
 
-def weldgate(*arguments: str) -> subprocess.CompletedProcess[str]:
+def weldgate(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run one command of ``weldgate`` to its end, in this process: importing it anew each time takes a second."""
     from gateway.cli import app
 
-    result = CliRunner().invoke(app, list(arguments))
+    result = CliRunner().invoke(app, list(arguments), input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
