@@ -160,6 +160,13 @@ _POLICY_MEANINGS = {
     "age.min_years": "Youngest permitted age, completed years.",
     "age.max_years": "Oldest permitted age, completed years.",
     "observe.enabled": "Observe mode: only the fixed reasons refuse; every would-be refusal is recorded.",
+    "retention.usage_days": "Usage of sessions that have ended, since the last report.",
+    "retention.sessions_days": "Sessions, since their end; no fewer than `offline.recent_days`.",
+    "retention.lost_evidence_days": "Gaps in the event numbers of chips, since they were noticed.",
+    "retention.offline_lists_days": "Offline lists, but for each machine's latest one.",
+    "retention.history_days": "States of registry rows, since another took their place.",
+    "retention.events_days": "Pushed events, but for the latest on each subject.",
+    "retention.ledger_days": "Records of the ledger, from its beginning on.",
     "division.<six digits>.…": "Overrides for one division: `rules`, `grace`, `observe`.",
     "enterprise.<credit code>.…": "Overrides for one enterprise: `rules`, `grace`, `observe`.",
 }

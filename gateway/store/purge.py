@@ -138,9 +138,7 @@ def due(engine: Engine, policy: Policy, now: Millis) -> Due:
 
 
 def _due(connection: Connection, policy: Policy, now: Millis) -> Due:
-    """INVARIANT: a clock that runs ahead makes nothing older than it is against the latest record."""
-    head = read_head(connection)
-    now = min(now, head.latest_at) if head else now
+    now = _by_the_records(connection, now)
     days = {kind: getattr(policy.retention, f"{kind}_days") for kind in (*_KINDS, LEDGER)}
     before = {kind: now - kept * DAY_MS for kind, kept in days.items() if kept}
     rows = {
@@ -152,6 +150,14 @@ def _due(connection: Connection, policy: Policy, now: Millis) -> Due:
     left = sa.select(sa.func.count()).select_from(_ledger).where(_ledger.c.seq <= anchor.seq)
     limit = min(before.get(LEDGER, 0), _still_needed(connection, policy, now))
     return Due(rows, before, _cut(connection, limit), connection.execute(left).scalar_one())
+
+
+def _by_the_records(connection: Connection, now: Millis) -> Millis:
+    """INVARIANT: a clock that runs ahead makes nothing older than it is against the last record, however often somebody
+    purges by it."""
+    at = sa.select(_ledger.c.at).where(_ledger.c.kind != "purge").order_by(_ledger.c.seq.desc()).limit(1)
+    last = connection.execute(at).scalar()
+    return now if last is None else min(now, last)
 
 
 def _still_needed(connection: Connection, policy: Policy, now: Millis) -> Millis:

@@ -14,6 +14,7 @@ from gateway.core.policy import (
     Offline,
     Policy,
     PolicyError,
+    Retention,
     Rulebook,
     Scope,
     document,
@@ -72,6 +73,10 @@ max_years = 60
 [observe]
 enabled = true
 
+[retention]
+usage_days = 366
+ledger_days = 3650
+
 [division.330521.rules]
 certificate_unverified = "enforce"
 
@@ -100,6 +105,7 @@ def test_every_section_of_the_document_is_read() -> None:
     assert (policy.hours.start, policy.hours.until) == ("22:00", "06:30")
     assert (policy.age.min_years, policy.age.max_years) == (20, 60)
     assert policy.observe.enabled
+    assert policy.retention == Retention(usage_days=366, ledger_days=3650)
     division = policy.division["330521"]
     assert division.rules == {"certificate_unverified": "enforce"}
     assert division.grace == {"certificate_expired": 10}
@@ -121,6 +127,7 @@ def test_defaults_are_those_that_are_published() -> None:
     assert (policy.hours.start, policy.hours.until) == ("00:00", "24:00")
     assert (policy.age.min_years, policy.age.max_years) == (18, 63)
     assert not policy.observe.enabled
+    assert policy.retention == Retention(1096, 1096, 1096, 1096, 1096, 1096, ledger_days=0)
     assert (policy.rules, policy.grace, policy.division, policy.enterprise) == ({}, {}, {}, {})
 
 
@@ -226,6 +233,13 @@ def test_the_hash_does_not_change_when_a_default_is_written_out() -> None:
         "age.min_years = 19",
         "age.max_years = 62",
         "observe.enabled = true",
+        "retention.usage_days = 0",
+        "retention.sessions_days = 0",
+        "retention.lost_evidence_days = 0",
+        "retention.offline_lists_days = 0",
+        "retention.history_days = 0",
+        "retention.events_days = 0",
+        "retention.ledger_days = 1096",
         'division.330521.rules.operator_age = "warn"',
         f'enterprise.{FIRM}.rules.operator_age = "warn"',
     ],
@@ -236,7 +250,7 @@ def test_the_hash_changes_with_whatever_is_said(changed: str) -> None:
 
 def test_the_hash_of_the_default_policy_changes_only_on_purpose() -> None:
     """Recorded decisions name this hash. A new default or a new section makes a new one: say so in the changelog."""
-    assert policy_hash(Policy()) == "2b982e6bcba72d1b29660bc8daf672f9ffd71c993bce1b78dbd5edcbb20da9c5"
+    assert policy_hash(Policy()) == "6b19dcdc00f8a37d4944778ff4b0268d229f87cc8ae6774bf0fc57456f4e33f5"
     assert re.fullmatch("[0-9a-f]{64}", policy_hash(Policy()))
 
 
@@ -292,6 +306,10 @@ BAD = [
     ("[age]\nmax_years = 20\nmin_years = 21\n", 3, "min_years"),
     ("[observe]\nenabled = 'yes'\n", 2, "enabled"),
     ("[observe]\nenabled = 1\n", 2, "enabled"),
+    ("[retention]\nusage_days = -1\n", 2, "usage_days"),
+    ("[retention]\nledger_days = 36526\n", 2, "ledger_days"),
+    ("[retention]\nledger = 30\n", 2, "ledger"),
+    ("[retention]\nsessions_days = 29\n", 2, "recent_days"),
     ("[rules]\noperator_aged = 'off'\n", 2, "operator_aged"),
     ("[rules]\noperator_age = 'maybe'\n", 2, "maybe"),
     ("[rules]\noperator_age = 'Enforce'\n", 2, "Enforce"),

@@ -24,7 +24,19 @@ from gateway.core.model import (
     Process,
     Verification,
 )
-from gateway.core.policy import GRACE_CODES, MODES, Age, Credentials, Hours, Lease, Observe, Offline, Policy, Scope
+from gateway.core.policy import (
+    GRACE_CODES,
+    MODES,
+    Age,
+    Credentials,
+    Hours,
+    Lease,
+    Observe,
+    Offline,
+    Policy,
+    Retention,
+    Scope,
+)
 from gateway.core.reasons import FIXED_CODES, REASONS
 from tests.core.matrix import ALL_GOOD, asked, certificate, employment, enterprise, facts, machine, millis, operator
 
@@ -177,6 +189,7 @@ policies: st.SearchStrategy[Policy] = st.builds(
     hours=st.builds(Hours, _clocks, _clocks),
     age=st.builds(Age, st.integers(14, 30), st.integers(50, 100)),
     observe=_observes,
+    retention=mostly(Retention(), st.builds(Retention, st.integers(0, 36_525), ledger_days=st.integers(0, 36_525))),
     division=st.dictionaries(st.just("330521"), _scopes, max_size=1),
     enterprise=st.dictionaries(st.just(enterprise().uscc), _scopes, max_size=1),
 )

@@ -14,7 +14,7 @@ import typer
 
 import gateway.cli
 import simulator.cli
-from gateway.core.policy import Policy, Rulebook, parse
+from gateway.core.policy import Policy, Retention, Rulebook, parse
 from gateway.core.reasons import FIXED_CODES, REASONS
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.keys import open_keys
@@ -24,6 +24,7 @@ from gateway.settings import Settings, load_settings
 from gateway.store.engine import open_engine
 from gateway.store.journal import Batch, Journal
 from gateway.store.ledger import Draft
+from gateway.store.purge import DAY_MS, Ordered, purge
 from gateway.wire.codec import MAX_PAYLOAD_BYTES
 from gateway.wire.messages import DecisionMessage
 from gateway.wire.tokens import Verifier
@@ -314,6 +315,23 @@ def test_the_independent_check_of_the_ledger_finds_changes(ledger: Path, change:
     engine.dispose()
     (block,) = blocks(DOCS / "ledger.md", "python")
     assert "AssertionError" in _run(block, ledger).stderr
+
+
+def test_the_independent_check_of_the_ledger_begins_where_a_purge_on_record_says(ledger: Path) -> None:
+    engine = open_engine(f"sqlite:///{ledger / 'var' / 'weldgate.db'}", migrate=False)
+    with engine.connect() as connection:
+        later = [Draft("rejected", 1_793_577_600_000 + 20 * DAY_MS, b"{}", "HJ-0001")]
+        Journal(engine.dialect, open_keys(ledger / "keys").signer()).commit(connection, Batch(drafts=later))
+    policy = Policy(retention=Retention(ledger_days=10))
+    purge(engine, policy, Ordered("Wang An", "past its retention", 1_793_577_600_000 + 20 * DAY_MS))
+    (block,) = blocks(DOCS / "ledger.md", "python")
+    done = _run(block, ledger)
+    assert done.returncode == 0, done.stderr
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE ledger_anchor SET seq = 4, hash = (SELECT hash FROM ledger WHERE seq = 4)")
+        connection.exec_driver_sql("DELETE FROM ledger WHERE seq = 4")
+    engine.dispose()
+    assert "the purge on record is up to 3" in _run(block, ledger).stderr
 
 
 def test_the_grant_example_runs(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A county's people run through everything that prints, publishes or stores: no personal number comes out anywhere."""
 
 import csv
+import http.client
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from tests.support.chips import ROOT, Chips, a_request, new_id
 from tests.support.gateway import Gateway, weldgate
 
 _DIGITS = re.compile(rb"[0-9]{11,}[Xx]?")
+TOKEN = "0123456789abcdef0123456789abcdef"
+WHO = ("--by", "Wang An", "--reason", "复核身份 check of identity")
 SCANS = 150
 """People who scan, spread over the registry, so that those in trouble are among them."""
 
@@ -23,7 +27,12 @@ class Numbers:
         self.ids = [row["id_number"] for row in people]
         self.phones = [row["phone"] for row in people if row["phone"]]
         self.certificates = [row["number"] for row in certificates]
-        self._all = {number.lstrip("T").encode() for number in (*self.ids, *self.phones, *self.certificates)}
+        self._all: set[bytes] = set()
+        self.also((*self.ids, *self.phones, *self.certificates))
+
+    def also(self, numbers: Iterable[str]) -> None:
+        """These must come out nowhere either."""
+        self._all |= {number.lstrip("T").encode() for number in numbers if number}
         self._lengths = sorted({len(number) for number in self._all})
 
     def found_in(self, content: bytes) -> set[bytes]:
@@ -44,39 +53,60 @@ def rows(files: Path, name: str) -> list[dict[str, str]]:
 class Run:
     """A county imported, a gateway at work over it, and all that came out, by name."""
 
-    def __init__(self, files: Path, numbers: Numbers) -> None:
-        self.files = files
+    def __init__(self, folder: Path, numbers: Numbers) -> None:
+        self.folder = folder
+        self.files = folder / "files"
         self.numbers = numbers
+        self.database = ("--database", f"sqlite:///{folder}/county.db")
+        self.store = (*self.database, "--keys", str(folder / "keys"))
         self.out: dict[str, bytes] = {}
+        self.shown: list[str] = []
 
-    def command(self, name: str, *arguments: str) -> None:
-        done = weldgate(*arguments)
+    def command(self, name: str, *arguments: str, stdin: str = "") -> None:
+        done = weldgate(*arguments, stdin=stdin)
         self.out[name] = (done.stdout + done.stderr).encode()
+
+    def show(self, operator_id: str, field: str) -> None:
+        """The one command whose result is a full number."""
+        done = weldgate("operator", "number", operator_id, "--field", field, *WHO, *self.store)
+        self.shown.append(done.stdout.strip())
+        self.out[f"what the command says besides, {operator_id}"] = done.stderr.encode()
+
+    def on_disk(self, when: str) -> None:
+        for file in sorted(self.folder.glob("county.db*")):
+            self.out[f"{file.name} {when}"] = file.read_bytes()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, start_gateway_of_module: StartGateway) -> Run:
     folder = tmp_path_factory.mktemp("county")
-    store = ("--database", f"sqlite:///{folder}/county.db", "--keys", str(folder / "keys"))
     weldgate("registry", "sample", "--out", str(folder / "files"))
-    run = Run(folder / "files", Numbers(folder / "files"))
-    run.command("import", "registry", "import", str(run.files), *store)
-    run.command("import with mistakes", "registry", "import", str(spoilt(run.files, folder / "spoilt")), *store)
+    run = Run(folder, Numbers(folder / "files"))
+    run.command("import", "registry", "import", str(run.files), *run.store)
+    run.command("import with mistakes", "registry", "import", str(spoilt(run.files, folder / "spoilt")), *run.store)
+    config = folder / "settings.toml"
+    config.write_text(f'api_token = "{TOKEN}"\n')
     broker = started_mosquitto()
     try:
         gateway = start_gateway_of_module(
-            broker.url, database=folder / "county.db", keys=folder / "keys", log_level="debug"
+            broker.url,
+            database=folder / "county.db",
+            keys=folder / "keys",
+            log_level="debug",
+            options=("--config", str(config)),
         ).until_ready()
         with Chips(broker.port) as chips:
             at_work(run, gateway, chips)
             run.out["MQTT"] = b"\n".join(seen.topic.encode() + b" " + seen.payload for seen in chips.seen)
+        cared_for(run)
+        asked_by_http(run, gateway)
         looked_at(run, gateway, folder)
+        run.on_disk("at work")
         assert gateway.drain() == 0
         run.out["log"] = gateway.log.encode()
     finally:
         broker.close()
-    for file in sorted(folder.glob("county.db*")):
-        run.out[file.name] = file.read_bytes()
+    run.on_disk("afterwards")
     return run
 
 
@@ -113,6 +143,63 @@ def at_work(run: Run, gateway: Gateway, chips: Chips) -> None:
     gateway.settle()
 
 
+def cared_for(run: Run) -> None:
+    """What people do with the registries and their keys while the gateway works, also by mistake."""
+    people = rows(run.files, "operators")
+    machine = rows(run.files, "machines")[0]["machine_id"]
+    numbers = (*run.numbers.ids[:2], *run.numbers.phones[:2], *run.numbers.certificates[:2])
+    new_phones = moved(run.files, run.folder / "moved")
+    run.numbers.also(row["phone"] for row in rows(new_phones, "operators"))
+    run.command("second import", "registry", "import", str(new_phones), *run.store)
+    for field in ("id_number", "phone"):
+        run.show(people[7]["operator_id"], field)
+    for number in numbers:
+        run.command(f"find {len(run.out)}", "operator", "find", *run.store, stdin=f"{number}\n")
+        for command in (("operator", "show", number), ("machine", "show", number), ("session", "end", number, *WHO)):
+            run.command(f"{command[:2]} {len(run.out)}", *command, *run.database)
+        said = ("--by", "Wang An", "--reason", f"is it {number}?")
+        run.command(f"lock {len(run.out)}", "machine", "lock", machine, *said, *run.database)
+        run.command(f"number {len(run.out)}", "operator", "number", number, "--field", "phone", *WHO, *run.store)
+    for person in people[:30]:
+        run.command(f"show {person['operator_id']}", "operator", "show", person["operator_id"], *run.database)
+    run.command("rotate", "keys", "rotate-vault", *run.store[2:])
+    run.command("reseal", "registry", "reseal", *run.store)
+    run.command("retire", "keys", "retire-vault", "1", *run.store)
+    run.command("dry purge", "purge", "--dry-run", *WHO, *run.database)
+    run.command("purge", "purge", *WHO, *run.database)
+    run.command("sessions", "session", "list", *run.database)
+
+
+def moved(files: Path, target: Path) -> Path:
+    """The people's file with some telephones changed, so that rows are written over."""
+    target.mkdir()
+    text = (files / "operators.csv").read_text(encoding="utf-8-sig").splitlines()
+    header, *people = (line.split(",") for line in text)
+    phone = header.index("phone")
+    for cells in people[:200]:
+        cells[phone] = f"129{int(cells[phone][3:] or 0) ^ 1:08}" if cells[phone] else ""
+    (target / "operators.csv").write_text("\n".join(",".join(line) for line in (header, *people)), encoding="utf-8")
+    return target
+
+
+def asked_by_http(run: Run, gateway: Gateway) -> None:
+    """Numbers where they do not belong: in paths, queries, headers and bodies."""
+    for number in (run.numbers.ids[9], run.numbers.phones[9], run.numbers.certificates[9]):
+        for method, path in (
+            ("GET", f"/{number}"),
+            ("GET", f"/metrics?name={number}"),
+            ("POST", f"/api/v1/operators/{number}/code"),
+            ("POST", f"/api/v1/registry/{number}"),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+            headers = {"Authorization": f"Bearer {TOKEN}", "X-Number": number}
+            connection.request(method, path, body=f'{{"number":"{number}"}}', headers=headers)
+            response = connection.getresponse()
+            head = "\n".join(f"{name}: {value}" for name, value in response.getheaders())
+            run.out[f"{method} {len(run.out)}"] = head.encode() + response.read()
+            connection.close()
+
+
 def looked_at(run: Run, gateway: Gateway, folder: Path) -> None:
     """Everything that a person can have shown."""
     for page in ("/", "/livez", "/readyz", "/metrics"):
@@ -144,6 +231,19 @@ def test_everything_was_at_work(run: Run) -> None:
     assert b'"outcome":"allow"' in run.out["MQTT"]
     assert b"/feed/" in run.out["MQTT"]
     assert b"message.rejected" in run.out["log"]
+    assert b"registry version 2" in run.out["second import"]
+    assert len([said for name, said in run.out.items() if name.startswith("find ") and b"*" in said]) > 4
+    assert b"key version 2 seals" in run.out["rotate"]
+    assert run.out["reseal"].split()[0] == run.out["reseal"].split()[2] != b"0"
+    assert b"an hour after" in run.out["retire"]
+    assert b"nothing is due" in run.out["purge"]
+    assert {"county.db at work", "county.db-wal at work", "county.db afterwards"} <= set(run.out)
+    assert b'"kind":"access"' in run.out["records"]
+
+
+def test_a_full_number_came_out_where_it_was_asked_for_and_nowhere_else(run: Run) -> None:
+    assert len(run.shown) == 2
+    assert run.shown[0] in run.numbers.ids
 
 
 def test_no_personal_number_comes_out_anywhere(run: Run) -> None:

@@ -86,13 +86,13 @@ def opened(engine: Engine, vault: Vault) -> Seen:
             for key, value in connection.exec_driver_sql(f"SELECT rowid, {what}_sealed FROM {table}"):
                 if value is not None:
                     seen[f"{table} {key}", what] = vault.opened(value, what)  # type: ignore[arg-type]
-        for table in (_history, _claims):
-            for key, row in connection.execute(sa.select(table.c.key, table.c.row)):
+        for kept in (_history, _claims):
+            for key, row in connection.execute(sa.select(kept.c.key, kept.c.row)):
                 for what in ("id_number", "phone"):
                     value = msgspec.json.decode(row)[f"{what}_sealed"]
                     if value is not None:
                         raw = msgspec.convert(value, bytes)
-                        seen[f"{table.name} {key}", what] = vault.opened(raw, what)  # type: ignore[arg-type]
+                        seen[f"{kept.name} {key}", what] = vault.opened(raw, what)  # type: ignore[arg-type]
     return seen
 
 
