@@ -63,8 +63,8 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 mosquitto:
-	if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then
-		$(call debian,Mosquitto is missing,mosquitto)
+	if ! { PATH="$$PATH:/usr/sbin" command -v mosquitto && command -v mosquitto_rr; } >/dev/null; then
+		$(call debian,Mosquitto or its clients are missing,mosquitto mosquitto-clients)
 	fi
 
 asyncapi: $(MODULES)

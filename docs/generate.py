@@ -28,6 +28,7 @@ from pydantic_core import PydanticUndefined
 import gateway.cli
 import simulator.cli
 from gateway.core import model, policy, session
+from gateway.core.colour import NOTICES
 from gateway.core.reasons import FIXED_CODES, REASONS, Reason
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.mqtt import mosquitto
@@ -159,6 +160,11 @@ _POLICY_MEANINGS = {
     "hours.until": "End of the permitted hours.",
     "age.min_years": "Youngest permitted age, completed years.",
     "age.max_years": "Oldest permitted age, completed years.",
+    "colours.soon_days": "What runs out within so many days makes who is in order `soon`.",
+    "colours.in_order": "Colour of a person or firm of which everything is in order.",
+    "colours.soon": "Colour where something runs out soon or has to be seen to.",
+    "colours.barred": "Colour where no machine may open.",
+    "colours.none": "Colour of a person without a certificate on record, and of a firm without certified people.",
     "observe.enabled": "Observe mode: only the fixed reasons refuse; every would-be refusal is recorded.",
     "retention.usage_days": "Usage of sessions that have ended, since the last report.",
     "retention.sessions_days": "Sessions, since their end; no fewer than `offline.recent_days`.",
@@ -253,6 +259,14 @@ def _reason(reason: Reason) -> str:
     if reason.law:
         lines.append(f"- 法规 law: {reason.law}")
     return "\n".join(lines)
+
+
+def notices() -> str:
+    rows = [
+        [code(name), text(notice.message_zh), text(notice.message_en), text(f"{notice.remedy_zh} {notice.remedy_en}")]
+        for name, notice in NOTICES.items()
+    ]
+    return table(["code", "说明", "message", "办法 remedy"], rows)
 
 
 _NEEDS = {
@@ -538,6 +552,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "policy-keys": policy_keys,
     "policy-rules": policy_rules,
     "reasons-overview": reasons_overview,
+    "notices": notices,
     "reasons": reasons,
     "rules": rules,
     "certificate-rules": certificate_rules,

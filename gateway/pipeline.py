@@ -7,7 +7,7 @@ fails, nothing of it was acknowledged or answered: it is handled again, in order
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from msgspec import Struct
@@ -65,10 +65,18 @@ class Flight(Struct):
 
 
 class Pipeline:
-    """One task runs it, and everything that changes sessions goes through it."""
+    """One task runs it, and everything that changes sessions goes through it. ``look_up`` is called with a person about
+    whom a source is to be asked; ``resume`` has to follow within the time that a chip waits."""
 
     def __init__(
-        self, state: GateState, writer: Writer, link: BrokerLink, observe: Observer, *, accept_clock: bool = False
+        self,
+        state: GateState,
+        writer: Writer,
+        link: BrokerLink,
+        observe: Observer,
+        *,
+        accept_clock: bool = False,
+        look_up: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._state = state
         self._writer = writer
@@ -85,6 +93,8 @@ class Pipeline:
         self._answers: OrderedDict[Key, bytes | None] = OrderedDict()
         self._under_way: set[Key] = set()
         self._accept_clock = accept_clock
+        self._look_up = look_up
+        self._waiting_for: dict[str, list[Inbound]] = {}
         self._started = False
         self.database_ok = False
 
@@ -103,11 +113,12 @@ class Pipeline:
         entries = self._handle(batch)
         if not entries:
             return
-        flight = self._flight(batch, entries)
+        flight = self._flight(entries)
         self._flights.append(flight)
         flight.result.add_done_callback(self._land)
 
-    def _flight(self, batch: list[Inbound], entries: list[Entry]) -> Flight:
+    def _flight(self, entries: list[Entry]) -> Flight:
+        batch = [entry.inbound for entry in entries if entry.inbound]
         return Flight(batch, entries, monotonic_ns(), self._state.skew, self._writer.commit(self._to_write(entries)))
 
     def _land(self, _result: "asyncio.Future[orders.Result]") -> None:
@@ -138,6 +149,9 @@ class Pipeline:
             self._observe(Trouble("clock", f"the clock was set by {stepped_ms / 1000:+.1f} s"))
         for inbound in batch:
             entry = handle(self._state, inbound, now, self._known)
+            if entry.awaits is not None:
+                self._wait_for(entry.awaits, inbound)
+                continue
             if entry.key is not None and entry.draft is not None:
                 self._under_way.add(entry.key)
             entries.append(entry)
@@ -218,9 +232,25 @@ class Pipeline:
         if len(self._inbox) >= INBOX_LIMIT and not self._held_back:
             self._hold_back(True)
 
+    def _wait_for(self, operator_id: str, inbound: Inbound) -> None:
+        """Put a request aside until somebody has been asked about the person."""
+        asked = operator_id in self._waiting_for
+        waiting = self._waiting_for.setdefault(operator_id, [])
+        if not any(one is inbound for one in waiting):  # a batch that failed is handled again
+            waiting.append(inbound)
+        if not asked:
+            self._look_up(operator_id)
+
+    def resume(self, operator_id: str) -> None:
+        """Somebody was asked about the person, whatever came of it: handle first what has waited for that."""
+        self._state.lookups.answered(operator_id, self._state.wall_ms())
+        self._inbox.extendleft(reversed(self._waiting_for.pop(operator_id, [])))
+        self._wake.set()
+
     def forget_waiting(self) -> None:
         """The broker sends again what was not acknowledged: what still waits here would only be done twice."""
         self._inbox = deque(inbound for inbound in self._inbox if not inbound.receipt[1])
+        self._waiting_for.clear()
 
     def tick(self) -> None:
         """Look at the clock: sessions also end by time alone."""
@@ -240,7 +270,7 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Messages not handled yet."""
-        return len(self._inbox)
+        return len(self._inbox) + sum(map(len, self._waiting_for.values()))
 
     @property
     def at_scribe(self) -> int:
@@ -316,7 +346,7 @@ class Pipeline:
 
     async def _commit(self, batch: list[Inbound], *, hopeless: bool) -> None:
         entries = [set_aside(self._state, inbound) for inbound in batch] if hopeless else self._handle(batch)
-        flight = self._flight(batch, entries)
+        flight = self._flight(entries)
         committed = checked(await flight.result)
         assert isinstance(committed, orders.Committed)
         self._answer(flight, committed)

@@ -12,7 +12,7 @@ from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
 from gateway.errors import WeldGateError
 from gateway.gate.state import GateState
 from gateway.observe.events import Observer, PolicyAdopted, Recovered, RegistryLoaded, Trouble
-from gateway.registry.snapshot import read_delta
+from gateway.registry.snapshot import Changed, read_delta
 from gateway.store.engine import reading
 from gateway.store.journal import keep_policy
 
@@ -58,11 +58,14 @@ class Upkeep:
         snapshot, began = self._state.snapshot, monotonic_ns()
         version, known = snapshot.version, snapshot.confirmed_at
         delta = await asyncio.to_thread(read_delta, reading(self._engine), version)
-        self._state.concern(snapshot.apply(delta))
+        changed = Changed()
+        for _ in snapshot.take_over(delta, changed):
+            await asyncio.sleep(0)
+        self._state.concern(changed)
         self._wake()
-        if delta.batches or snapshot.confirmed_at != known:
+        if delta.rows or snapshot.confirmed_at != known:
             took_s = (monotonic_ns() - began) / 1e9
-            self._observe(RegistryLoaded(snapshot.version, delta.confirmed_at, delta.rows, took_s))
+            self._observe(RegistryLoaded(snapshot.version, delta.confirmed_at, len(delta.rows), took_s))
         if snapshot.version != version:
             self.on_registry()
 

@@ -16,7 +16,9 @@ OWNER_ONLY = 0o077
 _COMMANDS = (
     "audit",
     "broker",
+    "certificate",
     "demo",
+    "enterprise",
     "keys",
     "machine",
     "operator",

@@ -19,12 +19,14 @@ from gateway.core.policy import Rulebook, from_document
 from gateway.errors import WeldGateError
 from gateway.gate.entry import DecisionBody
 from gateway.gate.explain import decide_again, decision_of, in_words, judgement_in
+from gateway.registry.checks import recorded_in_words
 from gateway.store.engine import DEFAULT_URL, open_engine, reading
 from gateway.store.journal import policy_document
 from gateway.store.ledger import (
     Finding,
     Stored,
     check,
+    checks_of,
     count,
     decisions_of,
     decode_record,
@@ -99,15 +101,16 @@ def _missing_head(connection: Connection, expected: str) -> list[Finding]:
 
 @app.command()
 def show(request_id: str, database: DatabaseOption = DEFAULT_URL) -> None:
-    """Explain a decision in words."""
+    """Explain a decision in words, by its request's id; or a certificate check by its own."""
     with _ledger(database) as connection:
-        rows = decisions_of(connection, request_id)
+        rows = decisions_of(connection, request_id) or checks_of(connection, request_id)
         if not rows:
             purged = read_anchor(connection).seq
             rest = f"; records up to {purged} are purged" if purged else ""
-            raise WeldGateError(f"no decision on request {request_id!r} is on record{rest}")
+            raise WeldGateError(f"no decision on request {request_id!r} is on record, and no certificate check{rest}")
         for row in rows:
-            for line in in_words(decode_record(row.record)):
+            words = in_words if row.kind == "decision" else recorded_in_words
+            for line in words(decode_record(row.record)):
                 out.print(line, markup=False)
             out.print(f"记录 record    {row.seq}, SHA-256 {row.hash.hex()}", markup=False)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from gateway.errors import WeldGateError
-from gateway.store.registry import Progress
+from gateway.store.writing import Progress
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

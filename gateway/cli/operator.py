@@ -10,23 +10,28 @@ import segno
 import typer
 from sqlalchemy import Connection
 
+from gateway.cli.colours import person_in_words
 from gateway.cli.desk import ByOption, ReasonOption, looking, opened, say
-from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
+from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption, PolicyOption
 from gateway.clock import now_ms
 from gateway.core.credential import STEP_S, STEPS_OFF
+from gateway.core.genuine import masked_name
 from gateway.core.model import Certificate, Millis
+from gateway.core.policy import Rulebook
 from gateway.core.rules import completed_years, local_time
 from gateway.keys import CODES_FILE, KeysError, open_code_keys
 from gateway.registry import orders, values
 from gateway.registry.acts import author, overridings, when
 from gateway.registry.personal import find as find_by_number
 from gateway.registry.personal import read_number
+from gateway.registry.standing import person_on_record
 from gateway.store import overview
 from gateway.store.access import Field
 from gateway.store.controls import about_overrides_for, acts
 from gateway.store.engine import DEFAULT_URL
 from gateway.store.overview import OperatorFacts, Wanted
 from gateway.store.vault import Number, mask, open_vault
+from gateway.upkeep import load_policy
 from gateway.web.api import OperatorCode, operator_code
 
 app = typer.Typer(help="Operators: a rolling code, how somebody stands, personal numbers.", no_args_is_help=True)
@@ -91,17 +96,22 @@ def _print_code(shown: OperatorCode, *, qr: bool) -> None:
 
 
 @app.command()
-def show(operator: OperatorArgument, database: DatabaseOption = DEFAULT_URL) -> None:
-    """How a person stands: registry (personal numbers never shown), certificates, running session, overrides."""
+def show(operator: OperatorArgument, policy: PolicyOption = None, database: DatabaseOption = DEFAULT_URL) -> None:
+    """How a person stands: registry (personal numbers never shown), certificates, running session, overrides; and the
+    person's colour: why, until when, what to do."""
     with looking(database) as connection:
+        rulebook, now = Rulebook(load_policy(policy)), now_ms()
         known = orders.registered_operator(connection, operator)
-        for line in _in_words(connection, known, now_ms()):
+        for line in _in_words(connection, known, now):
+            say(line)
+        for line in person_in_words(person_on_record(connection, known.operator_id), rulebook, local_time(now).date()):
             say(line)
 
 
 def _in_words(connection: Connection, known: OperatorFacts, now: Millis) -> Iterator[str]:
     operator_id, today = known.operator_id, local_time(now).date()
-    yield f"人员 operator      {operator_id}  {_name(known.name)}  {known.status}  {_age(known.born_on, today)}"
+    name, age = masked_name(known.name), _age(known.born_on, today)
+    yield f"人员 operator      {operator_id}  {name}  {known.status}  {age}"
     yield (
         f"证件 on record     身份证 ID number {_whether(known.has_id_number)}  手机 phone {_whether(known.has_phone)}"
     )
@@ -119,11 +129,6 @@ def _in_words(connection: Connection, known: OperatorFacts, now: Millis) -> Iter
         ends = f"  至 until {when(until)}" if until else ""
         codes = " ".join(story.asked.codes)
         yield f"临时放行 override  {story.override_id}  {story.state(now)}  {story.asked.machine_id}  {codes}{ends}"
-
-
-def _name(name: str | None) -> str:
-    """The family name; enough to tell whether a badge belongs to the person who stands there."""
-    return name[0] + "*" * (len(name) - 1) if name else "—"
 
 
 def _age(born_on: date | None, today: date) -> str:
@@ -158,7 +163,7 @@ def number(
 ) -> None:
     """Show a full ID number or phone number. Who reads whose, and why, goes on record before it is shown."""
     with opened(database) as engine:
-        say(read_number(engine, open_vault(keys), operator, field, author(by, reason, now_ms())))
+        say(read_number(engine, open_vault(keys, must_exist=True), operator, field, author(by, reason, now_ms())))
 
 
 @app.command()
@@ -167,9 +172,9 @@ def find(database: DatabaseOption = DEFAULT_URL, keys: KeysOption = DEFAULT_KEYS
     line other users of the machine could see it. Shows it masked."""
     typed = typer.get_text_stream("stdin").readline()
     with looking(database) as connection:
-        hits = find_by_number(connection, open_vault(keys), typed)
+        hits = find_by_number(connection, open_vault(keys, must_exist=True), typed)
         for hit in hits:
             operator_id = values.shown(hit.operator_id, personal=False)
-            say(f"{operator_id}  {_name(hit.name)}  {_KINDS[hit.by]} {mask(typed.strip())}")
+            say(f"{operator_id}  {masked_name(hit.name)}  {_KINDS[hit.by]} {mask(typed.strip())}")
     if not hits:
         raise typer.Exit(1)

@@ -8,23 +8,39 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from gateway.cli import holds, versions
 from gateway.cli.console import bar, err, out, reporting_errors
 from gateway.cli.desk import opened
 from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
 from gateway.clock import now_ms
 from gateway.core.rules import local_time
 from gateway.registry.importer import Report, Store, import_files
+from gateway.registry.preview import Preview, in_words, preview
 from gateway.registry.sample import PROFILES, generate
 from gateway.registry.sheets import write_files
 from gateway.store.engine import DEFAULT_URL, open_engine
-from gateway.store.registry import Summary
+from gateway.store.guard import Guard
 from gateway.store.reseal import reseal
 from gateway.store.vault import open_vault
+from gateway.store.writing import How, Summary
 
 app = typer.Typer(help="Registries of firms, people, certificates, employments and machines.", no_args_is_help=True)
 
 SHOWN = 50
 """Bad rows that are printed; the others are counted."""
+
+
+for name, command in (
+    ("versions", versions.versions),
+    ("history", versions.history_command),
+    ("as-of", versions.as_of),
+    ("rollback", versions.rollback),
+    ("conflicts", versions.conflicts),
+    ("holds", holds.holds),
+    ("confirm", holds.confirm),
+    ("reject", holds.reject),
+):
+    app.command(name)(command)
 
 
 class ProfileName(StrEnum):
@@ -44,13 +60,21 @@ def import_command(
     database: Annotated[str, typer.Option(envvar="WELDGATE_DATABASE", help="Database URL.")] = DEFAULT_URL,
     keys: Annotated[Path, typer.Option(envvar="WELDGATE_KEYS", help="Folder of the keys.")] = Path("var/keys"),
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Import the other rows.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
 ) -> None:
-    """Bring registry files into the database: all rows or, if one is bad, none."""
+    """Bring registry files into the database: all rows or, if one is bad, none. What would take the right to weld from
+    many people waits for confirmation (weldgate registry holds)."""
     with reporting_errors():
         store = Store(open_engine(database), open_vault(keys))
-        with bar() as progress:
-            report = import_files(store, paths, now_ms(), skip_bad_rows=skip_bad_rows, progress=progress)
-        store.engine.dispose()
+        try:
+            with bar() as progress:
+                how = How(progress=progress, guard=Guard())
+                if dry_run:
+                    _print_preview(preview(store, paths, now_ms(), how))
+                    return
+                report = import_files(store, paths, now_ms(), skip_bad_rows=skip_bad_rows, how=how)
+        finally:
+            store.engine.dispose()
     _print_report(report)
     if report.summary is None:
         err.print("nothing was imported")
@@ -70,6 +94,21 @@ def _print_report(report: Report) -> None:
         err.print(f"{report.bad.lines} bad rows {'were left out' if report.summary else 'were found'}")
     if report.summary:
         _print_summary(report.summary)
+
+
+def _print_preview(found: Preview) -> None:
+    _print_report(found.report)
+    for difference in found.differences[:SHOWN]:
+        out.print(in_words(difference), markup=False)
+    if len(found.differences) > SHOWN:
+        out.print(f"以及另外 and {len(found.differences) - SHOWN:,} more")
+    losing, gaining = len(found.shift.losing), len(found.shift.gaining)
+    out.print(f"将变更 would change: {len(found.differences):,} 行 rows")
+    out.print(f"将失去焊接资格 would lose the right to weld: {losing:,} / {found.people:,} 人 people")
+    out.print(f"将获得焊接资格 would gain it: {gaining:,} 人 people")
+    if found.held:
+        out.print("将被暂缓 would be held until somebody confirms it (weldgate registry holds)")
+    out.print("未作任何更改 nothing was changed")
 
 
 def _print_summary(summary: Summary) -> None:
@@ -104,7 +143,7 @@ def reseal_command(database: DatabaseOption = DEFAULT_URL, keys: KeysOption = DE
     """Seal all personal numbers with the newest key of the vault, beside running gateways and imports. Broken off, it
     goes on when it is run again."""
     with opened(database) as engine:
-        vault = open_vault(keys)
+        vault = open_vault(keys, must_exist=True)
         with bar() as progress:
             done = reseal(engine, vault, progress)
     out.print(f"{done.resealed} of {done.rows} rows sealed anew with key version {vault.newest}")

@@ -17,8 +17,9 @@ from gateway.core.rules import (
     CertificateRule,
     Rule,
     hours_span,
+    last_days,
     local_time,
-    review_recorded,
+    within_grace,
 )
 from gateway.core.session import starts_within_s
 
@@ -143,31 +144,23 @@ def _rank(case: Case, holds: Effective, certificate: Certificate, found: Finding
 
 def _carries_until(case: Case, holds: Effective, certificate: Certificate) -> date:
     """The last day on which a certificate that allows now goes on allowing, grace left aside."""
-    days = (day for code, day in _certificate_days(case, certificate) if holds.modes[code] == "enforce")
+    days = (day for code, day in last_days(certificate, case.today) if holds.modes[code] == "enforce")
     return min(days, default=certificate.valid_until)
 
 
 def _check_certificate(case: Case, holds: Effective, certificate: Certificate) -> Findings:
     found = Findings()
     _run(found, holds, CERTIFICATE_RULES, case, certificate)
-    for code, last_day in _certificate_days(case, certificate):
-        if code in found.failed and case.today <= last_day + timedelta(days=holds.grace[code]):
+    for code, last_day in last_days(certificate, case.today):
+        if code in found.failed and within_grace(last_day, holds.grace[code], case.today):
             found.failed.remove(code)
             found.warned.append(code)
     return found
 
 
-def _certificate_days(case: Case, certificate: Certificate) -> list[tuple[str, date]]:
-    """The last days on which the certificate carries an allow, by the code that refuses afterwards."""
-    days = [("certificate_expired", certificate.valid_until)]
-    if certificate.review_due is not None and not review_recorded(certificate, case.today):
-        days.append(("certificate_review_overdue", certificate.review_due))
-    return days
-
-
 def _last_days(case: Case, certificate: Certificate | None) -> list[tuple[str, date]]:
     """The last days of everything that an allow rests on."""
-    days = _certificate_days(case, certificate) if certificate is not None else []
+    days = last_days(certificate, case.today) if certificate is not None else []
     until = [work.until for work in case.facts.employments if work.since is None or work.since <= case.today]
     if until and None not in until:
         days.append(("employment_ended", max(day for day in until if day is not None)))

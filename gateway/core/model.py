@@ -35,6 +35,7 @@ Verification = Literal["verified", "unverified", "counterfeit"]
 MachineStatus = Literal["active", "suspended", "decommissioned"]
 PermitLevel = Literal["special", "grade_1", "grade_2"]
 PermitStatus = Literal["approved", "withdrawn"]
+Colour = Literal["blue", "yellow", "red", "grey"]
 
 EventKind = Literal[
     "boot",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from gateway.core.model import Colour
 from gateway.core.reasons import FIXED_CODES, REASONS
 
 Mode = Literal["enforce", "warn", "off"]
@@ -83,6 +84,18 @@ class Age(Struct, frozen=True, forbid_unknown_fields=True):
     max_years: Annotated[int, Meta(ge=14, le=100)] = 63
 
 
+class Colours(Struct, frozen=True, forbid_unknown_fields=True):
+    """The colour of a person or firm by how it stands: ``in_order``; ``soon`` where something runs out within
+    ``soon_days`` or has to be seen to; ``barred`` where no machine may open; ``none`` without a certificate on record.
+    """
+
+    soon_days: Annotated[int, Meta(ge=0, le=366)] = 60
+    in_order: Colour = "blue"
+    soon: Colour = "yellow"
+    barred: Colour = "red"
+    none: Colour = "grey"
+
+
 class Observe(Struct, frozen=True, forbid_unknown_fields=True):
     """``enabled``: nothing but the fixed reasons refuses; every would-be refusal is recorded."""
 
@@ -123,6 +136,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     offline: Offline = Offline()
     hours: Hours = Hours()
     age: Age = Age()
+    colours: Colours = Colours()
     observe: Observe = Observe()
     retention: Retention = Retention()
     division: dict[str, Scope] = {}

@@ -4,7 +4,7 @@ A check returns True when it failed. Checks that need an unknown fact are left o
 needs, and does not run without it. A check may raise: the decision then denies.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.core.credential import STEPS_OFF
 from gateway.core.model import Asked, Certificate, Employment, Facts
-from gateway.core.policy import Policy
+from gateway.core.policy import Age, Policy
 
 COUNTY_ZONE = ZoneInfo("Asia/Shanghai")
 REVIEW_WINDOW = timedelta(days=548)
@@ -145,10 +145,11 @@ def _blocked(case: Case) -> bool:
 
 def _operator_age(case: Case) -> bool:
     born = case.facts.operator.born_on if case.facts.operator else None
-    if born is None:
-        return False
-    years = completed_years(born, case.today)
-    return not case.policy.age.min_years <= years <= case.policy.age.max_years
+    return born is not None and outside_age(born, case.policy.age, case.today)
+
+
+def outside_age(born: date, age: Age, today: date) -> bool:
+    return not age.min_years <= completed_years(born, today) <= age.max_years
 
 
 def completed_years(born: date, today: date) -> int:
@@ -166,28 +167,24 @@ def _knows_employer(case: Case) -> bool:
     return _knows_who(case) and not refused
 
 
-def _employed_on(employment: Employment, day: date) -> bool:
+def employed_on(employment: Employment, day: date) -> bool:
     """First and last day count; an unknown day is open."""
     return (employment.since is None or employment.since <= day) and (
         employment.until is None or day <= employment.until
     )
 
 
-def _employment_over(case: Case) -> bool:
-    """Employed by the firm once, not now and not from a later day on."""
-    return any(e.until is not None and e.until < case.today for e in case.facts.employments)
+def unemployed_by(employments: Iterable[Employment], today: date) -> str | None:
+    """The code that refuses who is not employed today: employed once and not now, or never; None for the employed."""
+    known = tuple(employments)
+    if any(employed_on(employment, today) for employment in known):
+        return None
+    over = any(employment.until is not None and employment.until < today for employment in known)
+    return "employment_ended" if over else "operator_not_employed"
 
 
-def _employed(case: Case) -> bool:
-    return any(_employed_on(employment, case.today) for employment in case.facts.employments)
-
-
-def _not_employed(case: Case) -> bool:
-    return not _employed(case) and not _employment_over(case)
-
-
-def _employment_ended(case: Case) -> bool:
-    return not _employed(case) and _employment_over(case)
+def _unemployed(code: str) -> Callable[[Case], bool]:
+    return lambda case: unemployed_by(case.facts.employments, case.today) == code
 
 
 # --- certificates -----------------------------------------------------------------------------------------------
@@ -197,43 +194,59 @@ def _wrong_item(case: Case, certificate: Certificate) -> bool:
     return case.facts.machine is not None and certificate.item != case.facts.machine.process
 
 
-def _not_yet_valid(case: Case, certificate: Certificate) -> bool:
-    return certificate.valid_from is not None and case.today < certificate.valid_from
+def _not_yet_valid(certificate: Certificate, today: date) -> bool:
+    return certificate.valid_from is not None and today < certificate.valid_from
 
 
-def _expired(case: Case, certificate: Certificate) -> bool:
+def _expired(certificate: Certificate, today: date) -> bool:
     """The last day of a validity counts as valid."""
-    return case.today > certificate.valid_until
+    return today > certificate.valid_until
 
 
 def review_recorded(certificate: Certificate, today: date) -> bool:
     """Whether the re-review that was due is on record (an entry from the cycle before does not count)."""
     done, due = certificate.reviewed_on, certificate.review_due
-    return done is not None and due is not None and due - REVIEW_WINDOW <= done <= today
+    return done is not None and due is not None and due - done <= REVIEW_WINDOW and done <= today
 
 
-def _review_overdue(case: Case, certificate: Certificate) -> bool:
+def _review_overdue(certificate: Certificate, today: date) -> bool:
     due = certificate.review_due
-    return due is not None and case.today > due and not review_recorded(certificate, case.today)
+    return due is not None and today > due and not review_recorded(certificate, today)
 
 
-def _certificate_status(status: str) -> Callable[[Case, Certificate], bool]:
-    return lambda _, certificate: certificate.status == status
+def last_days(certificate: Certificate, today: date) -> list[tuple[str, date]]:
+    """The last days on which the certificate carries an allow, by the code that refuses afterwards."""
+    days = [("certificate_expired", certificate.valid_until)]
+    if certificate.review_due is not None and not review_recorded(certificate, today):
+        days.append(("certificate_review_overdue", certificate.review_due))
+    return days
 
 
-def _verification(verification: str) -> Callable[[Case, Certificate], bool]:
-    return lambda _, certificate: certificate.verification == verification
+def within_grace(last_day: date, grace_days: int, today: date) -> bool:
+    """Whether today is no later than so many days after the last day."""
+    return (today - last_day).days <= grace_days
+
+
+CertificateCheck = Callable[[Certificate, date], bool]
+CERTIFICATE_CHECKS: dict[str, CertificateCheck] = {
+    "certificate_not_yet_valid": _not_yet_valid,
+    "certificate_expired": _expired,
+    "certificate_review_overdue": _review_overdue,
+    "certificate_suspended": lambda certificate, _: certificate.status == "suspended",
+    "certificate_revoked": lambda certificate, _: certificate.status == "revoked",
+    "certificate_counterfeit": lambda certificate, _: certificate.verification == "counterfeit",
+    "certificate_unverified": lambda certificate, _: certificate.verification == "unverified",
+}
+"""What can be wrong with a certificate by itself, on a day of the county."""
+
+
+def _on_the_day(check: CertificateCheck) -> Callable[[Case, Certificate], bool]:
+    return lambda case, certificate: check(certificate, case.today)
 
 
 CERTIFICATE_RULES = (
     CertificateRule("certificate_wrong_item", _wrong_item),
-    CertificateRule("certificate_not_yet_valid", _not_yet_valid),
-    CertificateRule("certificate_expired", _expired),
-    CertificateRule("certificate_review_overdue", _review_overdue),
-    CertificateRule("certificate_suspended", _certificate_status("suspended")),
-    CertificateRule("certificate_revoked", _certificate_status("revoked")),
-    CertificateRule("certificate_counterfeit", _verification("counterfeit")),
-    CertificateRule("certificate_unverified", _verification("unverified")),
+    *(CertificateRule(code, _on_the_day(check)) for code, check in CERTIFICATE_CHECKS.items()),
 )
 
 
@@ -314,7 +327,7 @@ RULES = (
     RuleGroup(_knows_operator, (Rule("operator_blocked", _blocked), Rule("operator_age", _operator_age))),
     RuleGroup(
         _knows_employer,
-        (Rule("operator_not_employed", _not_employed), Rule("employment_ended", _employment_ended)),
+        tuple(Rule(code, _unemployed(code)) for code in ("operator_not_employed", "employment_ended")),
     ),
     RuleGroup(
         _knows_who,

@@ -17,7 +17,8 @@ class Entry(Struct):
     """To be made durable, then acknowledged, then answered. ``key`` names what may be on record only once.
 
     A repeated message has a key and nothing to record; its answer is the one on record. ``command`` goes to the chip,
-    ``feed`` to everybody else; the answer is of no use after ``expires_s``.
+    ``feed`` to everybody else; the answer is of no use after ``expires_s``. ``awaits`` names a person about whom a
+    source is to be asked first: nothing is recorded, and the message is handled again afterwards.
     """
 
     inbound: Inbound | None = None
@@ -31,6 +32,7 @@ class Entry(Struct):
     seq: Row | None = None
     lost: Row | None = None
     offline_list: Row | None = None
+    awaits: str | None = None
     observed: tuple[Observed, ...] = ()
 
 

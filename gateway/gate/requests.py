@@ -4,7 +4,7 @@ import secrets
 from base64 import urlsafe_b64encode
 
 from gateway.core.credential import kind_of, mask, read_code
-from gateway.core.decide import standing
+from gateway.core.decide import decide, standing
 from gateway.core.lease import CLOCK_ERROR_S, lasts_until, over_at
 from gateway.core.model import Asked, Decision, Facts, Millis, Request
 from gateway.core.session import CHIP_GIVES_UP_S
@@ -36,7 +36,12 @@ def answer(state: GateState, machine_id: str, request: Request, waited_ms: int) 
         at=request.at,
     )
     if kind == "badge":
-        return _decide(state, machine_id, asked, state.facts(machine_id, request.credential, waited_ms=waited_ms))
+        facts = state.facts(machine_id, request.credential, waited_ms=waited_ms)
+        if state.lookups.offered and state.lookups.wanted(
+            request.credential, decide(asked, facts, state.rulebook), facts.now
+        ):
+            return Entry(awaits=request.credential)
+        return _decide(state, machine_id, asked, facts)
     code = read_code(request.credential) if kind == "code" else None
     use = state.codes.show(code, state.wall_ms()) if code else None
     named = code.operator_id if code and use else None

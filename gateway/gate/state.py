@@ -9,6 +9,7 @@ from gateway.core.policy import Rulebook
 from gateway.gate.agenda import Agenda
 from gateway.gate.chips import Chips, Codes
 from gateway.gate.lists import OfflineLists
+from gateway.gate.lookups import Lookups
 from gateway.gate.sessions import Session, Sessions
 from gateway.registry.snapshot import Changed, Snapshot
 from gateway.store.journal import Book
@@ -46,6 +47,7 @@ class GateState:
         self.codes = Codes(code_keys)
         self.agenda = Agenda()
         self.offline = OfflineLists()
+        self.lookups = Lookups()
         self.strays: dict[str, Stray] = {}
         self.in_doubt = True
         self.latest: Millis = 0

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -71,6 +72,8 @@ class Link:
         self._hooks = hooks
         self._version: Version = version
         self._connection = 0
+        self._arrivals: deque[int] = deque()
+        self._done: set[int] = set()
         self._accepted = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._lost = asyncio.Event()
@@ -142,6 +145,8 @@ class Link:
     async def _attempt(self, *, five: bool) -> None:
         self._lost.clear()
         self._refusal, self._answered = "", False
+        self._arrivals.clear()
+        self._done.clear()
         self._connection += 1
         await asyncio.to_thread(self._wire.dial, self._broker.host, self._broker.port, KEEPALIVE_S, five=five)
         self._attach()
@@ -179,10 +184,13 @@ class Link:
     # --- out ---
 
     def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
-        """Acknowledge in the given order; receipts of an earlier connection are passed over."""
-        for connection, mid in receipts:
-            if connection == self._connection and mid and self._accepted.is_set():
-                self._wire.acknowledge(mid)
+        """Acknowledge what came by this connection, in the order of arrival (MQTT 3.1.1, 4.6): where an earlier message
+        waits for something, those behind it wait for their acknowledgement as well."""
+        self._done.update(mid for connection, mid in receipts if connection == self._connection and mid)
+        while self._arrivals and self._arrivals[0] in self._done and self._accepted.is_set():
+            mid = self._arrivals.popleft()
+            self._done.discard(mid)
+            self._wire.acknowledge(mid)
 
     def publish(self, messages: Iterable[Outbound]) -> None:
         """Publish at QoS 1, now or after the next reconnect."""
@@ -222,6 +230,8 @@ class Link:
     def _arrived(self, topic: str, payload: bytes, retained: bool, mid: int, wish: Asked) -> None:
         if self._closing:
             return
+        if mid:
+            self._arrivals.append(mid)
         self._hooks.deliver(Inbound(topic, payload, retained, monotonic_ns(), (self._connection, mid), *wish))
 
     # --- callbacks and the loop's readers and writers ---

@@ -10,11 +10,14 @@ from sqlalchemy import Engine
 
 from gateway.registry.files import registry_files
 from gateway.registry.reading import BadRows, Collected, FileRead, Warned
-from gateway.store.registry import LooseEnd, Progress, Summary, import_rows, loose_ends
+from gateway.store.changes import Origin
+from gateway.store.entries import Entry
+from gateway.store.registry import LooseEnd, apply_entries, loose_ends
 from gateway.store.vault import Vault
+from gateway.store.writing import PLAINLY, How, Summary
 
-SOURCE_LENGTH = 1024
-"""Characters of a registry version's source."""
+FILES = "files"
+"""The source's name of what is imported from files."""
 
 
 class Report(Struct, frozen=True):
@@ -35,23 +38,31 @@ class Store(Struct, frozen=True):
 
 
 def import_files(
-    store: Store, paths: Sequence[Path], now: int, *, skip_bad_rows: bool = False, progress: Progress = lambda *_: None
+    store: Store, paths: Sequence[Path], now: int, *, skip_bad_rows: bool = False, how: How = PLAINLY
 ) -> Report:
-    """Upsert the rows of files, or of a folder's CSV and XLSX files, in one transaction.
+    """Upsert the rows of files, or of a folder's CSV and XLSX files, as one change.
 
-    With bad rows nothing is imported unless ``skip_bad_rows``. Raises RegistryFileError and DatabaseUnavailable.
+    With bad rows nothing is imported unless ``skip_bad_rows``. Raises RegistryFileError, DatabaseUnavailable, UnderWay
+    and Held.
     """
+    report, entries = read_files(paths, how)
+    if not entries or (report.bad.lines and not skip_bad_rows):
+        return report
+    summary = apply_entries(store.engine, store.vault, entries, origin(report, now), now, how)
+    return replace(report, summary=summary, loose_ends=loose_ends(store.engine))
+
+
+def read_files(paths: Sequence[Path], how: How = PLAINLY) -> tuple[Report, dict[str, list[Entry]]]:
+    """What the files say, and what is wrong with them; nothing is written. Raises RegistryFileError."""
     collected = Collected()
     for path, named in _all_files(paths):
-        collected.read(path, named=named, advance=partial(progress, f"read {path.name}"))
-    report = Report(None, collected.files, collected.bad, collected.warnings, [])
-    entries = collected.entries()
-    if not entries or (collected.bad.lines and not skip_bad_rows):
-        return report
-    del collected  # and with it the tables of keys
-    source = ", ".join(Path(file.file).name for file in report.files)[:SOURCE_LENGTH]
-    summary = import_rows(store.engine, store.vault, entries, source, now, progress)
-    return replace(report, summary=summary, loose_ends=loose_ends(store.engine))
+        collected.read(path, named=named, advance=partial(how.progress, f"read {path.name}"))
+    return Report(None, collected.files, collected.bad, collected.warnings, []), collected.entries()
+
+
+def origin(report: Report, now: int) -> Origin:
+    """Files that somebody brings in speak as one source."""
+    return Origin(FILES, ", ".join(Path(file.file).name for file in report.files), now)
 
 
 def _all_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:

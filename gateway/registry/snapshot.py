@@ -1,27 +1,26 @@
 """The registries in memory: what decisions read instead of the database. Kept up to date by versions."""
 
 import gc
+from collections.abc import Iterator
 
 from msgspec import Struct, field
 from sqlalchemy import Engine
 
 from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Millis, Operator
 from gateway.registry.controls import Controls
-from gateway.store.readers import Known, rows_since
-from gateway.store.registry import current_state
+from gateway.store.changes import read_state
+from gateway.store.readers import Gone, Known, rows_between
+
+ROWS_AT_ONCE = 250
+"""Rows of a delta that are taken over before anybody else has a turn: well under a millisecond."""
 
 
-class Delta:
-    """What has changed since a version, read in one transaction. ``version`` is None before the first import."""
+class Delta(Struct, frozen=True):
+    """What has changed since a version, read in one transaction. ``version`` is 0 before the first import."""
 
-    def __init__(self, version: int | None, confirmed_at: Millis, batches: list[tuple[str, list[Known]]]) -> None:
-        self.version = version
-        self.confirmed_at = confirmed_at
-        self.batches = batches
-
-    @property
-    def rows(self) -> int:
-        return sum(len(rows) for _, rows in self.batches)
+    version: int
+    confirmed_at: Millis
+    rows: list[Known | Gone]
 
 
 class Changed(Struct):
@@ -36,11 +35,11 @@ class Changed(Struct):
 def read_delta(engine: Engine, since: int) -> Delta:
     """Everything later than version ``since``; blocks, so call it in a thread."""
     with engine.connect() as connection, connection.begin():
-        state = current_state(connection)
-        if state is None:
-            return Delta(None, 0, [])
-        version, confirmed_at = state
-        return Delta(version, confirmed_at, list(rows_since(connection, since)) if version > since else [])
+        state = read_state(connection)
+        if state is None or not state.version:
+            return Delta(0, 0, [])
+        changed = rows_between(connection, since, state.version) if state.version > since else ()
+        return Delta(state.version, state.confirmed_at, [row for _, rows in changed for row in rows])
 
 
 class Snapshot:
@@ -56,6 +55,7 @@ class Snapshot:
         self.employments: dict[str, tuple[Employment, ...]] = {}
         self.controls = Controls()
         self._holders: dict[str, str] = {}
+        self._staff: dict[str, list[str]] = {}
 
     def knows_operator(self, operator_id: str) -> bool:
         """Whether any registry names this person."""
@@ -64,26 +64,39 @@ class Snapshot:
     def employments_at(self, operator_id: str, uscc: str) -> tuple[Employment, ...]:
         return tuple([work for work in self.employments.get(operator_id, ()) if work.uscc == uscc])
 
+    def employees_of(self, uscc: str) -> list[str]:
+        """Everybody who is, was or will be employed by the firm, each once."""
+        return [person for person in dict.fromkeys(self._staff.get(uscc, ())) if self.employments_at(person, uscc)]
+
     def age_s(self, now: Millis) -> int | None:
         """Seconds since a source last confirmed the registries; None before the first import."""
         return max(0, now - self.confirmed_at) // 1000 if self.version else None
 
     def apply(self, delta: Delta) -> Changed:
-        """Take over what has changed. The collector leaves loaded rows alone: scanning them stops everything."""
+        """Take over what has changed."""
         changed = Changed()
-        if delta.version is None:
-            return changed
-        for table, rows in delta.batches:
-            for row in rows:
-                self._take(table, row, changed)
-        self.version, self.confirmed_at = delta.version, delta.confirmed_at
-        if delta.batches:
-            gc.collect()
-            gc.freeze()
+        for _ in self.take_over(delta, changed):
+            pass
         return changed
 
-    def _take(self, table: str, row: Known, changed: Changed) -> None:
+    def take_over(self, delta: Delta, changed: Changed) -> Iterator[None]:
+        """The same bit by bit, so that decisions go on in between: on some rows as they were, on others as they are.
+        The version is the new one when all is done. The collector leaves loaded rows alone: scanning them stops
+        everything."""
+        if not delta.version:
+            return
+        for start in range(0, len(delta.rows), ROWS_AT_ONCE):
+            for row in delta.rows[start : start + ROWS_AT_ONCE]:
+                self._take(row, changed)
+            yield
+        self.version, self.confirmed_at = delta.version, delta.confirmed_at
+        if delta.rows:
+            gc.freeze()
+
+    def _take(self, row: Known | Gone, changed: Changed) -> None:
         match row:
+            case Gone(gone):
+                self._drop(gone, changed)
             case Machine():
                 self.machines[row.machine_id] = row
                 changed.machines.add(row.machine_id)
@@ -103,9 +116,36 @@ class Snapshot:
             case (_, operator_id, Certificate() as certificate):
                 changed.operators |= self._certify(operator_id, certificate)
             case _:
-                raise TypeError(f"{table}: {type(row).__name__} is no registry row")
+                raise TypeError(f"{type(row).__name__} is no registry row")
+
+    def _drop(self, row: Known, changed: Changed) -> None:
+        """Forget a row that is gone."""
+        match row:
+            case Machine():
+                self.machines.pop(row.machine_id, None)
+                changed.machines.add(row.machine_id)
+            case Enterprise():
+                self.enterprises.pop(row.uscc, None)
+                changed.enterprises.add(row.uscc)
+            case Operator():
+                self.operators.pop(row.operator_id, None)
+                changed.operators.add(row.operator_id)
+            case (operator_id, Employment() as employment):
+                self._leave(operator_id, employment)
+                changed.operators.add(operator_id)
+            case (_, operator_id, Certificate() as certificate):
+                changed.operators |= self._uncertify(operator_id, certificate)
+            case _:
+                raise TypeError(f"{type(row).__name__} is no registry row that can go")
+
+    def _leave(self, operator_id: str, employment: Employment) -> None:
+        works = self.employments.get(operator_id, ())
+        key = (employment.uscc, employment.since)
+        self.employments[operator_id] = tuple(work for work in works if (work.uscc, work.since) != key)
 
     def _employ(self, operator_id: str, employment: Employment) -> None:
+        if not self.employments_at(operator_id, employment.uscc):
+            self._staff.setdefault(employment.uscc, []).append(operator_id)
         others = [
             work
             for work in self.employments.get(operator_id, ())
@@ -115,13 +155,19 @@ class Snapshot:
 
     def _certify(self, operator_id: str, certificate: Certificate) -> set[str]:
         """Put the certificate to its holder, and take it from whoever held it before. Returns whom that concerns."""
-        before = self._holders.get(certificate.ref)
-        if before is not None:
-            left = tuple(held for held in self.certificates[before] if held.ref != certificate.ref)
-            if left:
-                self.certificates[before] = left
-            else:
-                del self.certificates[before]
+        concerned = self._uncertify(operator_id, certificate)
         self._holders[certificate.ref] = operator_id
         self.certificates[operator_id] = (*self.certificates.get(operator_id, ()), certificate)
-        return {operator_id, before or operator_id}
+        return concerned
+
+    def _uncertify(self, operator_id: str, certificate: Certificate) -> set[str]:
+        """Take the certificate from whoever holds it. Returns whom that concerns."""
+        before = self._holders.pop(certificate.ref, None)
+        if before is None:
+            return {operator_id}
+        left = tuple(held for held in self.certificates[before] if held.ref != certificate.ref)
+        if left:
+            self.certificates[before] = left
+        else:
+            del self.certificates[before]
+        return {operator_id, before}

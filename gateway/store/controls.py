@@ -12,14 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.core.model import Control, Millis
 from gateway.errors import DatabaseUnavailable, WeldGateError
+from gateway.store.changes import CHANGES, STATE, Origin, begin, read_state
 from gateway.store.ledger import Draft, append_to
-from gateway.store.registry import current_state, latest_change, publish
-from gateway.store.tables import ControlRow, RegistryState, metadata
+from gateway.store.tables import ControlRow, metadata
 from gateway.wire.codec import encode
 
 CONTROLS = metadata.tables[ControlRow.__tablename__]
 CONTROL_COLUMNS = Control.__struct_fields__
-_state = metadata.tables[RegistryState.__tablename__]
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without what looks or sounds alike: people read these ids to each other."""
 _GROUPS, _GROUP_LENGTH = 3, 4
@@ -59,11 +58,11 @@ def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
     """
     try:
         with engine.connect() as connection, connection.begin():
-            state = current_state(connection, lock=True)
-            if state is None:
+            state = read_state(connection, lock=True)
+            if state is None or not state.version:
                 raise ControlError("there are no registries yet: import them first (weldgate registry import)")
             control = make(connection)
-            _write(connection, control, version=state[0] + 1)
+            _write(connection, control, version=state.version + 1)
         return control
     except DBAPIError as error:
         reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
@@ -75,10 +74,10 @@ def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
 def _write(connection: Connection, control: Control, version: int) -> None:
     append_to(connection, Draft("control", control.at, encode(control), *_about(control)))
     connection.execute(sa.insert(CONTROLS).values(version=version, **_values(control)))
-    publish(
-        connection, latest_change(connection) + 1, version, control.at, ("control", f"control {control.act}"), (1, 0)
-    )
-    connection.execute(sa.update(_state).where(_state.c.id == 1).values(version=version))
+    change = begin(connection, Origin("control", control.act, control.at), control.at)
+    held = {"version": version, "at": control.at, "added": 1}
+    connection.execute(sa.update(CHANGES).where(CHANGES.c.change == change).values(**held))
+    connection.execute(sa.update(STATE).values(version=version))
 
 
 def _about(control: Control) -> tuple[str | None, str, str | None]:

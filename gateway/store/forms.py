@@ -1,6 +1,6 @@
 """How each registry table keeps an entry: its columns, its key, and its personal numbers as index and seal."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -11,63 +11,55 @@ from gateway.store.entries import (
     CertificateEntry,
     EmploymentEntry,
     EnterpriseEntry,
-    Entry,
     MachineEntry,
     OperatorEntry,
     OptionalText,
 )
+from gateway.store.history import STAMP, Row
 from gateway.store.tables import CertificateRow, EmploymentRow, EnterpriseRow, MachineRow, OperatorRow
 from gateway.store.vault import Number, Vault, mask
 
 Content = tuple[Any, ...]
-STAMP = ("change", "source")
-"""Columns that tell of which change a row is, and who said so."""
 
 
 class Form(Struct, frozen=True):
     """One table. ``columns`` are what is compared, the ``key`` leading ones being the key; ``content`` gives their
-    values in that order, and ``seals`` what is written beside them (sealing differs at each call). ``sealed`` names
-    what the source may leave out of these, ``unknown`` what stands in a new row for a value that is not known."""
+    values in that order, and ``seals`` what is written beside them (sealing differs at each call). ``sealed_by`` names
+    the columns that go with an index: they are written anew where it changes. ``unknown`` is what stands in a new row
+    for a value that is not known."""
 
     table: sa.Table
     key: int
     columns: tuple[str, ...]
     content: Callable[[Any, Vault], Content]
-    seals: Callable[[Any, Vault], dict[str, Any]] = lambda _entry, _vault: {}
-    sealed: tuple[str, ...] = ()
+    seals: Callable[[Any, Vault], Row] = lambda _entry, _vault: {}
+    sealed_by: dict[str, tuple[str, ...]] = {}
     unknown: dict[str, str] = {}
 
     def selected(self) -> list[sa.Column[Any]]:
         return [self.table.c[name] for name in self.columns]
 
-    def row(self, entry: Entry, content: Content, vault: Vault, stamp: dict[str, Any]) -> dict[str, Any]:
-        """A new row, complete; what the source does not say is unknown."""
-        row: dict[str, Any] = dict.fromkeys(self.sealed)
-        row.update(zip(self.columns, content, strict=True))
-        if UNSET in content:
-            row = {name: self.unknown.get(name) if value is UNSET else value for name, value in row.items()}
-        row.update(self.seals(entry, vault), **stamp)
+    def said(self, content: Content, seals: Row) -> Row:
+        """What the source says, by column; what it does not speak of is left out."""
+        row = {name: value for name, value in zip(self.columns, content, strict=True) if value is not UNSET}
+        return row | seals
+
+    def new(self, said: Row) -> Row:
+        """A new row, complete but for its stamp; what the source does not say is unknown."""
+        nothing: Row = {column.name: self.unknown.get(column.name) for column in self.table.columns}
+        row = nothing | said
+        return {name: value for name, value in row.items() if name not in STAMP}
+
+    def over(self, old: Row, said: Row) -> Row:
+        """The row with what the source says; seals of numbers that are the same stay as they are."""
+        row = old | said
+        for index, seals in self.sealed_by.items():
+            if row[index] == old[index]:
+                row.update({name: old[name] for name in seals})
         return row
 
-    def updates(
-        self, changed: Sequence[tuple[Entry, Content]], vault: Vault, stamp: dict[str, Any]
-    ) -> Iterator[tuple[sa.Update, list[dict[str, Any]]]]:
-        """Statements with their rows: one for each set of sealed columns that the source speaks of."""
-        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for entry, content in changed:
-            seals = self.seals(entry, vault)
-            key = {f"key_{name}": value for name, value in zip(self.columns[: self.key], content, strict=False)}
-            values = dict(zip(self.columns[self.key :], content[self.key :], strict=True))
-            by_columns.setdefault(tuple(seals), []).append(key | values | seals | stamp)
-        for sealed, rows in by_columns.items():
-            yield self._update(sealed), rows
-
-    def _update(self, sealed: tuple[str, ...]) -> sa.Update:
-        names = (*self.columns[self.key :], *sealed, *STAMP)
-        statement = sa.update(self.table).values({name: sa.bindparam(name) for name in names})
-        for name in self.columns[: self.key]:
-            statement = statement.where(self.table.c[name] == sa.bindparam(f"key_{name}"))
-        return statement
+    def differs(self, old: Row, row: Row) -> bool:
+        return any(old[name] != row[name] for name in self.columns)
 
 
 # --- the five tables --------------------------------------------------------------------------------------------
@@ -82,7 +74,7 @@ def _operator(entry: OperatorEntry, vault: Vault) -> Content:
     return entry.operator_id, entry.name, born_on(entry.id_number), id_index, _index(entry.phone, vault), entry.status
 
 
-def _operator_seals(entry: OperatorEntry, vault: Vault) -> dict[str, Any]:
+def _operator_seals(entry: OperatorEntry, vault: Vault) -> Row:
     numbers: dict[Number, OptionalText] = {"id_number": entry.id_number, "phone": entry.phone}
     given = {what: number for what, number in numbers.items() if number is not UNSET}
     return {f"{what}_sealed": number and vault.seal(number, what) for what, number in given.items()}
@@ -105,7 +97,7 @@ def _certificate(entry: CertificateEntry, vault: Vault) -> Content:
     )
 
 
-def _certificate_seals(entry: CertificateEntry, vault: Vault) -> dict[str, Any]:
+def _certificate_seals(entry: CertificateEntry, vault: Vault) -> Row:
     return {"number_sealed": vault.seal(entry.number, "number"), "number_masked": mask(entry.number)}
 
 
@@ -164,7 +156,7 @@ FORMS: dict[str, Form] = {
         ("operator_id", "name", "born_on", "id_number_index", "phone_index", "status"),
         _operator,
         _operator_seals,
-        ("id_number_sealed", "phone_sealed"),
+        {"id_number_index": ("id_number_sealed",), "phone_index": ("phone_sealed",)},
     ),
     "certificates": Form(
         _table(CertificateRow),
@@ -172,7 +164,8 @@ FORMS: dict[str, Form] = {
         _CERTIFICATE_COLUMNS,
         _certificate,
         _certificate_seals,
-        unknown={"verification": "unverified"},
+        {"number_index": ("number_sealed", "number_masked")},
+        {"verification": "unverified"},
     ),
     "employments": Form(_table(EmploymentRow), 3, ("operator_id", "uscc", "since", "until"), _employment),
     "machines": Form(

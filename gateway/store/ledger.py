@@ -199,8 +199,17 @@ def rows_in_order(connection: Connection) -> Iterator[Stored]:
 
 def decisions_of(connection: Connection, request_id: str) -> list[Stored]:
     """The decisions on a request id; several only if several machines used the same id."""
+    return _named(connection, "decision", request_id)
+
+
+def checks_of(connection: Connection, check_id: str) -> list[Stored]:
+    """The certificate check of this id."""
+    return _named(connection, "check", check_id)
+
+
+def _named(connection: Connection, kind: RecordKind, message_id: str) -> list[Stored]:
     query = select(*(_ledger.c[name] for name in Stored.__struct_fields__))
-    query = query.where(_ledger.c.kind == "decision", _ledger.c.message_id == request_id).order_by(_ledger.c.seq)
+    query = query.where(_ledger.c.kind == kind, _ledger.c.message_id == message_id).order_by(_ledger.c.seq)
     return [Stored(*row) for row in connection.execute(query)]
 
 

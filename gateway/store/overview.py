@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from gateway.core.model import Certificate, Employment, Millis
+from gateway.core.model import Certificate, Employment, EnterpriseStatus, Millis, OperatorStatus
 from gateway.core.session import State
 from gateway.store.entries import UNKNOWN_DAY
 from gateway.store.ledger import Stored
@@ -206,6 +206,29 @@ def _with_usage() -> sa.Select[Any]:
     return sa.select(*own, *usage).select_from(_sessions.outerjoin(_usage, same))
 
 
+# --- firms ------------------------------------------------------------------------------------------------------
+
+
+class FirmFacts(Struct, frozen=True):
+    """A registered firm."""
+
+    uscc: str
+    division: str
+    status: EnterpriseStatus
+    name: str | None
+
+
+def firm(connection: Connection, uscc: str) -> FirmFacts | None:
+    query = sa.select(*(_firms.c[name] for name in FirmFacts.__struct_fields__))
+    return _first(FirmFacts, connection, query.where(_firms.c.uscc == uscc))
+
+
+def staff(connection: Connection, uscc: str) -> list[str]:
+    """Operator ids of everybody who is, was or will be employed by the firm, each once."""
+    query = sa.select(_employments.c.operator_id).where(_employments.c.uscc == uscc).distinct()
+    return list(connection.execute(query.order_by(_employments.c.operator_id)).scalars())
+
+
 # --- operators --------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +238,7 @@ class OperatorFacts(Struct, frozen=True):
     operator_id: str
     name: str | None
     born_on: date | None
-    status: str
+    status: OperatorStatus
     has_id_number: bool
     has_phone: bool
 

@@ -18,8 +18,8 @@ from gateway.core.policy import Policy
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store.beside import PACE, Pace, batches, briefly
 from gateway.store.engine import reading
+from gateway.store.history import HISTORY, PURGED, mark_purged
 from gateway.store.ledger import Cut, Draft, append_to, check, count, read_anchor, read_head, rows_in_order
-from gateway.store.registry import Progress
 from gateway.store.tables import (
     LedgerAnchor,
     LedgerRow,
@@ -27,11 +27,11 @@ from gateway.store.tables import (
     OfflineListRow,
     RegistryChange,
     RegistryEvent,
-    RegistryHistory,
     SessionRow,
     UsageRow,
     metadata,
 )
+from gateway.store.writing import Progress
 from gateway.wire.codec import encode
 
 DAY_MS = 86_400_000
@@ -43,7 +43,7 @@ def _table(row: Any) -> sa.Table:
 
 _ledger, _anchor, _sessions = _table(LedgerRow), _table(LedgerAnchor), _table(SessionRow)
 _usage, _lost, _lists = _table(UsageRow), _table(LostEvidenceRow), _table(OfflineListRow)
-_history, _events, _changes = _table(RegistryHistory), _table(RegistryEvent), _table(RegistryChange)
+_events, _changes = _table(RegistryEvent), _table(RegistryChange)
 
 
 class PurgeError(WeldGateError):
@@ -106,7 +106,8 @@ def _old_lists(before: Millis) -> sa.ColumnElement[bool]:
 
 def _old_history(before: Millis) -> sa.ColumnElement[bool]:
     """States that another took the place of so long ago."""
-    return sa.exists().where(_changes.c.change == _history.c.to_change, _changes.c.at < before)
+    ended = sa.exists().where(_changes.c.change == HISTORY.c.to_change, _changes.c.at < before)
+    return (HISTORY.c.kind != PURGED) & ended
 
 
 def _old_events(before: Millis) -> sa.ColumnElement[bool]:
@@ -121,7 +122,7 @@ _KINDS: dict[str, tuple[sa.Table, Callable[[Millis], sa.ColumnElement[bool]]]] =
     "sessions": (_sessions, _old_sessions),
     "lost_evidence": (_lost, _old_evidence),
     "offline_lists": (_lists, _old_lists),
-    "history": (_history, _old_history),
+    "history": (HISTORY, _old_history),
     "events": (_events, _old_events),
 }
 """By the names of the policy's section ``retention``, without ``_days``."""
@@ -232,6 +233,8 @@ def _announce(engine: Engine, ordered: Ordered, found: Due, pace: Pace) -> None:
             raise PurgeError("another purge has begun meanwhile; order it again when that one has ended")
         body = PurgeBody(ordered.by, found.cut, ordered.reason, found.rows)
         append_to(connection, Draft("purge", ordered.at, encode(body)))
+        if found.rows.get("history"):
+            mark_purged(connection, found.before["history"])
         if found.cut:
             values = {"seq": found.cut.seq, "hash": bytes.fromhex(found.cut.hash), "at": ordered.at}
             moved = connection.execute(sa.update(_anchor).values(**values)).rowcount

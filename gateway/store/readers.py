@@ -5,22 +5,26 @@ from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Operator
+from gateway.store import history
+from gateway.store.changes import current_version
 from gateway.store.controls import CONTROL_COLUMNS, CONTROLS, control_of
 from gateway.store.entries import UNKNOWN_DAY
-from gateway.store.tables import RegistryChange, metadata
-
-_changes = metadata.tables[RegistryChange.__tablename__]
-
-READ_AT_ONCE = 5000
-"""Rows in one batch: a few megabytes."""
+from gateway.store.tables import metadata
 
 Known = Enterprise | Operator | Machine | Control | tuple[str, str, Certificate] | tuple[str, Employment]
 """A certificate comes as (number index, operator_id, certificate): number index and item are its key, by which one
 that has moved to another person is found. An employment comes as (operator_id, employment); its key is operator_id,
 uscc and since."""
+
+
+class Gone(Struct, frozen=True):
+    """A row that is there no more, as it last was."""
+
+    row: Known
 
 
 class _Texts(dict[str, Any]):
@@ -40,31 +44,25 @@ class _Days(dict[str | date | None, Any]):
         return day
 
 
-def rows_since(connection: Connection, version: int) -> Iterator[tuple[str, list[Known]]]:
-    """Table names with batches of the rows whose last change is later than ``version``; 0 reads everything.
+def rows_between(connection: Connection, since: int, until: int) -> Iterator[tuple[str, list[Known | Gone]]]:
+    """Table names with batches of the rows that hold at version ``until`` and did not at ``since``; 0 reads everything.
+    Before them, for each table, the rows that are gone.
 
-    For one consistent view call it in the transaction of ``current_state``, on PostgreSQL with REPEATABLE READ.
+    For one consistent view call it in the transaction that ``until`` was read in, on PostgreSQL with REPEATABLE READ.
     """
     texts, days = _Texts(), _Days()
     for name, (columns, build) in _READERS.items():
         table = metadata.tables[name]
-        query = sa.select(*(_bare(table.c[column]) for column in columns)).order_by(*_IN_ORDER.get(name, ()))
-        if version:
-            query = query.where(_later(table, version))
-        result = connection.execute(query, execution_options={"stream_results": True})
-        for rows in result.partitions(READ_AT_ONCE):
+        ended = history.gone(connection, table, since, until) if since else []
+        if ended:
+            yield name, [Gone(build([row[column] for column in columns], texts, days)) for row in ended]
+        for rows in history.states(connection, table, columns, since, until):
             yield name, [build(row, texts, days) for row in rows]
-
-
-def _later(table: sa.Table, version: int) -> sa.ColumnElement[bool]:
-    if table is CONTROLS:
-        return table.c.version > version
-    return table.c.change.in_(sa.select(_changes.c.change).where(_changes.c.version > version))
-
-
-def _bare(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """Days as the driver gives them: each distinct one is parsed once, not once a row."""
-    return sa.type_coerce(column, sa.String) if isinstance(column.type, sa.Date) else column
+    if since == 0 or until == current_version(connection):
+        controls = sa.select(*(CONTROLS.c[column] for column in CONTROL_COLUMNS)).where(CONTROLS.c.version > since)
+        acts = [control_of(row) for row in connection.execute(controls.order_by(CONTROLS.c.version, CONTROLS.c.at))]
+        if acts:
+            yield CONTROLS.name, list(acts)
 
 
 def _enterprise(row: Any, texts: _Texts, _: _Days) -> Enterprise:
@@ -109,12 +107,6 @@ def _machine(row: Any, texts: _Texts, _: _Days) -> Machine:
     return Machine(machine_id, chip, texts[uscc], texts[process], texts[division], texts[status])
 
 
-def _control(row: Any, _: _Texts, __: _Days) -> Control:
-    return control_of(row)
-
-
-_IN_ORDER = {CONTROLS.name: (CONTROLS.c.version, CONTROLS.c.at)}
-"""Tables whose rows tell what happened, one after the other."""
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]]] = {
     "enterprises": (("uscc", "division", "status"), _enterprise),
     "operators": (("operator_id", "born_on", "status"), _operator),
@@ -135,5 +127,4 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]
     ),
     "employments": (("operator_id", "uscc", "since", "until"), _employment),
     "machines": (("machine_id", "chip", "uscc", "process", "division", "status"), _machine),
-    "controls": (CONTROL_COLUMNS, _control),
 }

@@ -1,124 +1,98 @@
-"""The registries in the database: bringing in what a source says, and reading what has changed since a version.
+"""The registries in the database: bringing in what a source says.
 
-Upsert by key, in one transaction. What is new or different is found in a reading transaction beforehand, so that
-the gate's own commits wait only while the changes are written.
+What is new or different is found in a reading transaction beforehand, and looked at again when it is written: somebody
+may have written in between.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 from sqlalchemy import Connection, Engine
 
-from gateway.errors import DatabaseUnavailable
+from gateway.core.model import Millis
+from gateway.core.rules import local_time
+from gateway.store import changes, claims, guard, history
+from gateway.store.changes import CHANGES, Origin
+from gateway.store.claims import Claim
 from gateway.store.engine import reading
 from gateway.store.entries import UNKNOWN_DAY, EmploymentEntry, Entry
-from gateway.store.forms import FORMS, Form
-from gateway.store.tables import RegistryChange, RegistryState
-from gateway.store.vault import Vault, VaultError, fingerprint
+from gateway.store.forms import FORMS, Content, Form
+from gateway.store.guard import Guard
+from gateway.store.history import Row, RowKey, Step
+from gateway.store.vault import Vault
+from gateway.store.writing import (
+    PLAINLY,
+    Counts,
+    How,
+    Part,
+    Progress,
+    Summary,
+    Writing,
+    chunks,
+    explained,
+    write,
+    write_at_once,
+)
 
 COMPARED_AT_ONCE = 1000
 """Keys in one lookup: SQLite allows 32,766 parameters, and longer lists gain nothing."""
-WRITTEN_AT_ONCE = 1000
-"""Rows in one executemany: 20,000 at once took half as long again, and sorting them by key gained nothing."""
 
-SOURCE = "files"
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and out of how much."""
-
-_state: sa.Table = RegistryState.__table__  # type: ignore[attr-defined]
-_registry_changes: sa.Table = RegistryChange.__table__  # type: ignore[attr-defined]
+Rows = Mapping[str, Sequence[Entry]]
+"""Entries by table name. Keys must not repeat."""
 
 
-class Counts(Struct, frozen=True):
-    """Rows of one table in one import."""
+class Wish(Struct, frozen=True):
+    """An entry that is new or differs from what was held when it was compared."""
 
-    added: int
-    changed: int
-    unchanged: int
-
-
-class Summary(Struct, frozen=True):
-    """What an import did; ``version`` is the registry version that now holds."""
-
-    version: int
-    counts: dict[str, Counts]
-
-    @property
-    def touched(self) -> int:
-        return sum(count.added + count.changed for count in self.counts.values())
+    entry: Entry
+    content: Content
 
 
-class _Changes(Struct):
-    """What one table has to take in; ``changed`` holds the complete new content, ``added`` only the entries."""
+class Wishes(Struct):
+    """What the entries of one table would change."""
 
-    added: list[Entry]
-    changed: list[tuple[Entry, tuple[Any, ...]]]
+    form: Form
+    wishes: list[Wish] = field(default_factory=list)
     unchanged: int = 0
-
-    def counts(self) -> Counts:
-        return Counts(len(self.added), len(self.changed), self.unchanged)
 
 
 # --- bringing in ------------------------------------------------------------------------------------------------
 
 
-def import_rows(
-    engine: Engine,
-    vault: Vault,
-    rows_by_table: Mapping[str, Sequence[Entry]],
-    source: str,
-    now: int,
-    progress: Progress = lambda *_: None,
+def apply_entries(
+    engine: Engine, vault: Vault, rows_by_table: Rows, origin: Origin, now: Millis, how: How = PLAINLY
 ) -> Summary:
-    """Upsert entries by table name, all or nothing; ``now`` in Unix milliseconds. Keys must not repeat.
+    """Upsert entries by table name, all or nothing; ``now`` in Unix milliseconds.
 
     The registry version grows by one only if something was added or changed; either way the registries count as
-    confirmed at ``now``. Raises DatabaseUnavailable.
+    confirmed at ``now``. Raises DatabaseUnavailable, UnderWay, Held, VaultError.
     """
-    try:
+    with explained():
         with reading(engine).connect() as connection:
-            seen = current_state(connection)
-            changes = _changes(connection, vault, rows_by_table, progress)
-        with engine.begin() as connection:
-            state = current_state(connection, lock=True)
-            _check_vault(connection, vault)
-            if _version(state) != _version(seen):  # another import came in between
-                changes = _changes(connection, vault, rows_by_table, progress)
-            return _write(connection, vault, changes, _Stamp(state is None, _version(state), now, source), progress)
-    except sa.exc.DBAPIError as error:
-        reason = str(error.orig).partition("\n")[0]  # further lines repeat the row
-        raise DatabaseUnavailable(f"the import was undone: {reason}; import the files again") from error
+            wished = compare(connection, vault, rows_by_table, how.progress)
+        hold_id = _guarded(engine, wished, origin, now, how.guard)
+        counts = {name: Counts(unchanged=each.unchanged) for name, each in wished.items()}
+        writing = Writing(vault, origin, now, how)
+        return write(engine, writing, list(_parts(wished, how.at_once)), counts, hold_id)
 
 
-def _check_vault(connection: Connection, vault: Vault) -> None:
-    """INVARIANT: one number has one index. With another vault a revoked certificate would be a new row beside the
-    valid one."""
-    known = connection.execute(sa.select(_state.c.vault).where(_state.c.id == 1)).scalar()
-    if known is not None and known != fingerprint(vault):
-        raise VaultError(
-            "--keys: not the vault that this database was filled with; name the folder whose vault.json it was"
-        )
+def write_change(
+    connection: Connection, vault: Vault, rows_by_table: Rows, origin: Origin, now: Millis, how: How = PLAINLY
+) -> int | None:
+    """The same for a few rows in the caller's transaction, without a guard; None if nothing differs."""
+    changes.open_for_writing(connection, vault)
+    wished = compare(connection, vault, rows_by_table, how.progress)
+    return write_at_once(connection, Writing(vault, origin, now, how), list(_parts(wished, how.at_once)), {})
 
 
-class _Stamp(Struct, frozen=True):
-    """The state an import starts from, when it is made and where its rows come from."""
-
-    first: bool
-    version: int
-    now: int
-    source: str
+# --- comparing --------------------------------------------------------------------------------------------------
 
 
-def _version(state: tuple[int, int] | None) -> int:
-    return 0 if state is None else state[0]
-
-
-def _changes(
-    connection: Connection, vault: Vault, rows_by_table: Mapping[str, Sequence[Entry]], progress: Progress
-) -> dict[str, _Changes]:
+def compare(connection: Connection, vault: Vault, rows_by_table: Rows, progress: Progress) -> dict[str, Wishes]:
+    """What differs from what is held, by table."""
     found = {}
     for name, form in FORMS.items():
         if name in rows_by_table:
@@ -126,122 +100,175 @@ def _changes(
     return found
 
 
-def _compare(
-    connection: Connection, vault: Vault, form: Form, entries: Sequence[Entry], progress: Progress
-) -> _Changes:
-    if connection.execute(sa.select(sa.literal(1)).select_from(form.table).limit(1)).first() is None:
-        return _Changes(list(entries), [])
-    changes = _Changes([], [])
+def _compare(connection: Connection, vault: Vault, form: Form, entries: Sequence[Entry], progress: Progress) -> Wishes:
+    found = Wishes(form)
+    empty = connection.execute(sa.select(sa.literal(1)).select_from(form.table).limit(1)).first() is None
     for done in range(0, len(entries), COMPARED_AT_ONCE):
         progress(f"compare {form.table.name}", done, len(entries))
-        _compare_batch(connection, vault, form, entries[done : done + COMPARED_AT_ONCE], changes)
-    return changes
+        wishes = [Wish(entry, form.content(entry, vault)) for entry in entries[done : done + COMPARED_AT_ONCE]]
+        if not empty:
+            wishes = list(_differing(connection, form, wishes, found))
+        found.wishes += wishes
+    return found
 
 
-def _compare_batch(
-    connection: Connection, vault: Vault, form: Form, entries: Sequence[Entry], changes: _Changes
-) -> None:
-    contents = [form.content(entry, vault) for entry in entries]
+def _differing(connection: Connection, form: Form, wishes: Sequence[Wish], found: Wishes) -> Iterator[Wish]:
+    """What somebody else has written that does not hold yet counts as different: it may never hold."""
     leading = form.table.c[form.columns[0]]
-    query = sa.select(*form.selected()).where(leading.in_(sorted({content[0] for content in contents})))
+    holds = form.table.c.change.not_in(changes.unpublished(0))
+    query = sa.select(*form.selected()).where(leading.in_(sorted({wish.content[0] for wish in wishes})), holds)
     stored = {row[: form.key]: row for row in map(tuple, connection.execute(query))}
-    for entry, content in zip(entries, contents, strict=True):
-        held = stored.get(content[: form.key])
-        if held is None:
-            changes.added.append(entry)
-        elif (wanted := _over(held, content)) != held:
-            changes.changed.append((entry, wanted))
+    for wish in wishes:
+        held = stored.get(wish.content[: form.key])
+        if held is None or any(new not in (UNSET, old) for old, new in zip(held, wish.content, strict=True)):
+            yield wish
         else:
-            changes.unchanged += 1
+            found.unchanged += 1
 
 
-def _over(held: tuple[Any, ...], content: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The new content; where the source has no such column, what is held stays."""
-    if UNSET not in content:
-        return content
-    return tuple(old if new is UNSET else new for old, new in zip(held, content, strict=True))
+# --- what stands against it -------------------------------------------------------------------------------------
 
 
-def _write(
-    connection: Connection, vault: Vault, changes: Mapping[str, _Changes], stamp: _Stamp, progress: Progress
-) -> Summary:
-    counts = {name: change.counts() for name, change in changes.items()}
-    touched = Summary(stamp.version, counts).touched
-    version = stamp.version + 1 if touched else stamp.version
-    change = latest_change(connection) + 1
-    for name, changed in changes.items():
-        _write_table(connection, vault, FORMS[name], changed, ({"change": change, "source": SOURCE}, progress))
-    state = {"version": version, "confirmed_at": stamp.now, "vault": fingerprint(vault)}
-    if stamp.first:
-        connection.execute(sa.insert(_state).values(id=1, **state))
-    else:
-        connection.execute(sa.update(_state).where(_state.c.id == 1).values(**state))
-    if touched:
-        added = sum(count.added for count in counts.values())
-        publish(connection, change, version, stamp.now, (SOURCE, stamp.source), (added, touched - added))
-    return Summary(version, counts)
+def _guarded(engine: Engine, wished: Mapping[str, Wishes], origin: Origin, now: Millis, by: Guard | None) -> str | None:
+    """The confirmation that lets the change through, where it needs one. Raises Held."""
+    if by is None or not any(each.wishes for each in wished.values()):
+        return None
+    return guard.pass_or_hold(engine, shift_of(engine, wished, now).losing, origin, by, now)
 
 
-def latest_change(connection: Connection) -> int:
-    latest: int = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.max(_registry_changes.c.change), 0))
-    ).scalar_one()
-    return latest
+def shift_of(engine: Engine, wished: Mapping[str, Wishes], now: Millis) -> guard.Shift:
+    """Whose right to weld the change would take or give."""
+    with reading(engine).connect() as connection:
+        rows = {name: _would_be(connection, each) for name, each in wished.items()}
+        return guard.shift(connection, rows, local_time(now).date())
 
 
-def publish(
-    connection: Connection, change: int, version: int, at: int, who: tuple[str, str], counts: tuple[int, int]
-) -> None:
-    source, note = who
-    added, changed = counts
-    row = {"change": change, "version": version, "began_at": at, "at": at, "source": source, "note": note}
-    connection.execute(sa.insert(_registry_changes).values(**row, added=added, changed=changed, removed=0))
+def _would_be(connection: Connection, wished: Wishes) -> dict[RowKey, Row | None]:
+    made: dict[RowKey, Row | None] = {}
+    for part in chunks(wished.wishes, COMPARED_AT_ONCE):
+        held = _held(connection, wished.form, part)
+        for wish in part:
+            key = wish.content[: wished.form.key]
+            made[key] = _wished(wished.form, held.get(key), wish, {})
+    return made
 
 
-def _write_table(
-    connection: Connection, vault: Vault, form: Form, changes: _Changes, how: tuple[dict[str, Any], Progress]
-) -> None:
-    stamp, progress = how
+def _held(connection: Connection, form: Form, wishes: Iterable[Wish]) -> dict[RowKey, Row]:
+    return history.held_rows(connection, form.table, [wish.content[: form.key] for wish in wishes])
+
+
+def _wished(form: Form, old: Row | None, wish: Wish, seals: Row) -> Row:
+    said = form.said(wish.content, seals)
+    return form.new(said) if old is None else form.over(old, said)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def _parts(wished: Mapping[str, Wishes], at_once: int) -> Iterator[Part]:
+    for each in wished.values():
+        for part in chunks(each.wishes, at_once):
+            yield Part(each.form.table, len(part), partial(_prepared, each.form, part))
+
+
+def _prepared(form: Form, wishes: Sequence[Wish], writing: Writing) -> Callable[[Connection, int], Counts]:
+    """Seal outside the transaction, so that it is short."""
+    seals = [form.seals(wish.entry, writing.vault) for wish in wishes]
+    return partial(_write_wishes, form, list(zip(wishes, seals, strict=True)), writing)
+
+
+def _write_wishes(
+    form: Form, wishes: Sequence[tuple[Wish, Row]], writing: Writing, connection: Connection, change: int
+) -> Counts:
+    """What is held now is looked at again: somebody may have written since the comparison."""
+    held = _held(connection, form, (wish for wish, _ in wishes))
+    said_by = claims.claims_on(connection, form.table, held.values()) if held else {}
+    newer = _newer_words(connection, writing.origin, change) if held else frozenset()
+    not_held = changes.open_changes(connection, change) if held else frozenset()
+    counts, steps, kept = Counts(), [], []
+    for wish, seals in wishes:
+        key = wish.content[: form.key]
+        old = held.get(key)
+        if old is not None and old["change"] in newer:
+            counts.unchanged += 1
+            continue
+        row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
+        if old is not None:
+            row, claimed = _settled(form, old, form.said(wish.content, seals), row, said_by.get(key, []), writing)
+            kept += [(old, claim) for claim in claimed]
+            if not form.differs(old, row) and old["change"] not in not_held:
+                counts.unchanged += 1
+                continue
+        counts.changed += old is not None
+        counts.added += old is None
+        steps.append(Step(old, row))
+    claims.keep(connection, form.table, kept)
     if form is FORMS["employments"]:
-        _replace_unknown_first_days(connection, changes.added)
-    for done in range(0, len(changes.added), WRITTEN_AT_ONCE):
-        progress(f"write {form.table.name}", done, len(changes.added))
-        batch = changes.added[done : done + WRITTEN_AT_ONCE]
-        rows = [form.row(entry, form.content(entry, vault), vault, stamp) for entry in batch]
-        connection.execute(sa.insert(form.table), rows)
-    for done in range(0, len(changes.changed), WRITTEN_AT_ONCE):
-        for statement, rows in form.updates(changes.changed[done : done + WRITTEN_AT_ONCE], vault, stamp):
-            connection.execute(statement, rows)
+        gone = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
+        steps += gone
+        counts.removed += len(gone)
+    history.write(connection, form.table, steps, change)
+    return counts
 
 
-def _replace_unknown_first_days(connection: Connection, added: Sequence[Entry]) -> None:
+def _newer_words(connection: Connection, origin: Origin, change: int) -> frozenset[int]:
+    """What the same source has said since these data are of: it is not written over."""
+    later = (CHANGES.c.source == origin.source) & (CHANGES.c.began_at > origin.as_of) & (CHANGES.c.change != change)
+    return frozenset(row.change for row in connection.execute(changes.numbers(later)))
+
+
+def _settled(
+    form: Form, old: Row, said: Row, row: Row, known: Sequence[Claim], writing: Writing
+) -> tuple[Row, list[Claim]]:
+    """The row that counts, and the claims to keep where several sources speak of it."""
+    origin = writing.origin
+    if not known and (old["source"] == origin.source or not form.differs(old, row)):
+        return (row if old["source"] == origin.source else old), []
+    everybody = {claim.source: claim for claim in known} or {old["source"]: Claim(old["source"], 0, claims.spoken(old))}
+    everybody[origin.source] = Claim(origin.source, writing.now, claims.spoken(said))
+    return claims.merged(form.table, old, everybody.values(), writing.how.precedence), list(everybody.values())
+
+
+def _first_days_now_known(connection: Connection, entries: Iterable[Entry]) -> list[Step]:
     """An employment whose first day is now known takes the place of the row without: or the old one would go on."""
     known = [
-        {"operator": entry.operator_id, "firm": entry.uscc}
-        for entry in added
+        (entry.operator_id, entry.uscc, UNKNOWN_DAY)
+        for entry in entries
         if isinstance(entry, EmploymentEntry) and entry.since != UNKNOWN_DAY
     ]
-    table = FORMS["employments"].table
-    replaced = sa.delete(table).where(
-        table.c.operator_id == sa.bindparam("operator"),
-        table.c.uscc == sa.bindparam("firm"),
-        table.c.since == UNKNOWN_DAY,
-    )
-    for done in range(0, len(known), WRITTEN_AT_ONCE):
-        connection.execute(replaced, known[done : done + WRITTEN_AT_ONCE])
+    return [Step(row, None) for row in history.held_rows(connection, FORMS["employments"].table, known).values()]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------
+# --- looking ----------------------------------------------------------------------------------------------------
 
 
-def current_state(connection: Connection, *, lock: bool = False) -> tuple[int, int] | None:
-    """(version, confirmed_at in Unix milliseconds), or None before the first import.
+class Difference(Struct, frozen=True):
+    """One row that a change would make or write over: its fields before and after; numbers are never shown."""
 
-    ``lock`` keeps other imports out until the transaction ends.
-    """
-    query = sa.select(_state.c.version, _state.c.confirmed_at).where(_state.c.id == 1)
-    row = connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else (row.version, row.confirmed_at)
+    kind: str
+    key: tuple[Any, ...]
+    before: Row | None
+    after: Row
+
+
+def differences(engine: Engine, wished: Mapping[str, Wishes]) -> Iterator[Difference]:
+    """What the entries would change, row by row."""
+    with reading(engine).connect() as connection:
+        for name, each in wished.items():
+            for part in chunks(each.wishes, COMPARED_AT_ONCE):
+                held = _held(connection, each.form, part)
+                for wish in part:
+                    key = wish.content[: each.form.key]
+                    yield Difference(name, key, held.get(key), _wished(each.form, held.get(key), wish, {}))
+
+
+_TABLES = {name: form.table for name, form in FORMS.items()}
+
+
+def conflicts(engine: Engine, most: int) -> list[claims.Conflict]:
+    """Fields about which sources contradict each other."""
+    with reading(engine).connect() as connection:
+        return claims.conflicts(connection, _TABLES, most)
 
 
 class LooseEnd(Struct, frozen=True):

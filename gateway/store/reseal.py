@@ -17,9 +17,9 @@ from gateway.core.model import Millis
 from gateway.errors import DatabaseUnavailable
 from gateway.store import vault as vaults
 from gateway.store.beside import PACE, Pace, batches, briefly, total
-from gateway.store.registry import Progress
 from gateway.store.tables import CertificateRow, OperatorRow, RegistryClaim, RegistryHistory, RegistryState, metadata
 from gateway.store.vault import Number, Vault, VaultError
+from gateway.store.writing import Progress
 
 _KINDS: dict[str, Number] = {f"{what}_sealed": what for what in get_args(Number)}
 """Sealed columns, also by their names in the JSON of history and claims."""

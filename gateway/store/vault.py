@@ -153,10 +153,15 @@ def mask(number: str) -> str:
 # --- the file ---------------------------------------------------------------------------------------------------
 
 
-def open_vault(keys_dir: Path) -> Vault:
-    """The vault of a key directory, made at first use with mode 0600."""
-    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+def open_vault(keys_dir: Path, *, must_exist: bool = False) -> Vault:
+    """The vault of a key directory, made at first use with mode 0600. ``must_exist``: where one made here would find
+    nothing, whatever is on record."""
     path = keys_dir / FILE_NAME
+    if must_exist and not path.is_file():
+        raise VaultError(
+            f"--keys {keys_dir}: there is no {FILE_NAME}; name the folder of the keys that imports were made with"
+        )
+    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         write_secret(path, _encoded(Keys(secrets.token_bytes(32), (_new_key(FIRST_VERSION, now_ms()),))))
     return Vault(_read(path), path)

@@ -103,7 +103,7 @@ def test_nobody_orders_anything_without_a_name_and_a_reason(office: Office, miss
     done = office.run("machine", "lock", "HJ-0001", *(word for pair in words.items() for word in pair))
     assert done.returncode == 2
     assert missing in done.stderr
-    assert office.records() == 0
+    assert office.records() == 1, "the import alone"
 
 
 def test_a_personal_number_in_place_of_a_machine_or_a_person_is_not_repeated(office: Office) -> None:
@@ -418,6 +418,8 @@ def test_a_person_shows_as_the_registry_has_them_without_personal_numbers(office
     assert "valid  verified" in lines[3]
     assert f"session-1  HJ-0001  unlocked  自 since {when(NOW - MINUTE_MS)}" in lines[4]
     assert f"{override_id}  asked  HJ-0001  operator_not_employed" in lines[5]
+    assert lines[6].startswith("四色码 colour      蓝 blue  自 from ")
+    assert lines[6].endswith("起为 on: 黄 yellow")
     for personal in (county.id_number(1), county.id_number(1)[:14], "12900000001", "样例甲"):
         assert personal not in shown
 
@@ -436,6 +438,8 @@ COMMANDS = (
     (*ASK, *WANG),
     ("override", "list"),
     ("operator", "show", "P0001"),
+    ("enterprise", "show", county.FIRM),
+    ("enterprise", "expiring"),
 )
 
 

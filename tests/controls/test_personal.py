@@ -10,7 +10,7 @@ from gateway.clock import now_ms
 from gateway.keys import open_keys
 from gateway.store.journal import Batch, Journal
 from gateway.store.purge import DAY_MS
-from gateway.store.vault import FILE_NAME, rotate
+from gateway.store.vault import FILE_NAME, open_vault, rotate
 from tests.controls.conftest import Office
 from tests.service import county
 from tests.store.databases import decision
@@ -37,12 +37,11 @@ def keys(office: Office) -> tuple[str, str]:
 def test_a_full_number_is_shown_and_who_asked_is_on_record(office: Office) -> None:
     command = ("operator", "number", county.welder(1), "--field", "id_number", *WHO, *keys(office))
     assert office.does(*command) == [county.id_number(1)]
-    assert office.records() == 1
     with office.engine.connect() as connection:
-        record = bytes(connection.exec_driver_sql("SELECT record FROM ledger").scalar_one())
+        record = bytes(connection.exec_driver_sql("SELECT record FROM ledger WHERE kind = 'access'").scalar_one())
     assert b'"by":"Wang An"' in record
     assert county.id_number(1).encode() not in record
-    assert "intact: 1 records" in office.does("audit", "verify")[0]
+    assert "intact" in office.does("audit", "verify")[0]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +65,8 @@ def test_a_number_that_nobody_knows_and_a_person_whom_nobody_knows_are_told(offi
 
 def test_with_another_vault_nothing_is_shown_and_nothing_recorded(office: Office, tmp_path: Path) -> None:
     command = ("operator", "number", county.welder(1), "--field", "id_number", *WHO)
+    assert "there is no vault.json" in office.refuses(*command, "--keys", str(tmp_path / "other"))
+    open_vault(tmp_path / "other")
     assert FILE_NAME in office.refuses(*command, "--keys", str(tmp_path / "other"))
 
 
@@ -115,7 +116,10 @@ def test_an_old_key_is_retired_when_nothing_needs_it(archive: Office) -> None:
 
 @pytest.fixture
 def aged(office: Office, tmp_path: Path) -> Office:
-    """Refusals of sixty days."""
+    """Refusals of sixty days, and nothing else on record."""
+    with office.engine.begin() as connection:
+        for table in ("ledger", "ledger_head"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
     journal = Journal(office.engine.dialect, open_keys(tmp_path / "signing").signer())
     with office.engine.connect() as connection:
         for day in range(60, 0, -1):

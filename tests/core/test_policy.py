@@ -11,6 +11,7 @@ from gateway.core.policy import (
     GRACE_CODES,
     MODES,
     OFF_BY_DEFAULT,
+    Colours,
     Offline,
     Policy,
     PolicyError,
@@ -70,6 +71,13 @@ until = "06:30"
 min_years = 20
 max_years = 60
 
+[colours]
+soon_days = 30
+in_order = "grey"
+soon = "red"
+barred = "yellow"
+none = "blue"
+
 [observe]
 enabled = true
 
@@ -104,6 +112,7 @@ def test_every_section_of_the_document_is_read() -> None:
     assert policy.offline == Offline(for_s=7200, operators=10, recent_days=14, lease_s=300)
     assert (policy.hours.start, policy.hours.until) == ("22:00", "06:30")
     assert (policy.age.min_years, policy.age.max_years) == (20, 60)
+    assert policy.colours == Colours(30, "grey", "red", "yellow", "blue")
     assert policy.observe.enabled
     assert policy.retention == Retention(usage_days=366, ledger_days=3650)
     division = policy.division["330521"]
@@ -126,6 +135,9 @@ def test_defaults_are_those_that_are_published() -> None:
     assert (offline.for_s, offline.operators, offline.recent_days, offline.lease_s) == (0, 20, 30, 900)
     assert (policy.hours.start, policy.hours.until) == ("00:00", "24:00")
     assert (policy.age.min_years, policy.age.max_years) == (18, 63)
+    colours = policy.colours
+    assert (colours.in_order, colours.soon, colours.barred, colours.none) == ("blue", "yellow", "red", "grey")
+    assert colours.soon_days == 60
     assert not policy.observe.enabled
     assert policy.retention == Retention(1096, 1096, 1096, 1096, 1096, 1096, ledger_days=0)
     assert (policy.rules, policy.grace, policy.division, policy.enterprise) == ({}, {}, {}, {})
@@ -232,6 +244,11 @@ def test_the_hash_does_not_change_when_a_default_is_written_out() -> None:
         'hours.until = "23:59"',
         "age.min_years = 19",
         "age.max_years = 62",
+        "colours.soon_days = 59",
+        'colours.in_order = "yellow"',
+        'colours.soon = "blue"',
+        'colours.barred = "grey"',
+        'colours.none = "red"',
         "observe.enabled = true",
         "retention.usage_days = 0",
         "retention.sessions_days = 0",
@@ -250,7 +267,7 @@ def test_the_hash_changes_with_whatever_is_said(changed: str) -> None:
 
 def test_the_hash_of_the_default_policy_changes_only_on_purpose() -> None:
     """Recorded decisions name this hash. A new default or a new section makes a new one: say so in the changelog."""
-    assert policy_hash(Policy()) == "6b19dcdc00f8a37d4944778ff4b0268d229f87cc8ae6774bf0fc57456f4e33f5"
+    assert policy_hash(Policy()) == "00fac666fe7a53cfcc72177fdd43caa553cdfd3d649941cd123ff5021dea64d4"
     assert re.fullmatch("[0-9a-f]{64}", policy_hash(Policy()))
 
 
@@ -304,6 +321,11 @@ BAD = [
     ("[age]\nmin_years = 13\n", 2, "min_years"),
     ("[age]\nmax_years = 101\n", 2, "max_years"),
     ("[age]\nmax_years = 20\nmin_years = 21\n", 3, "min_years"),
+    ("[colours]\nsoon_days = 367\n", 2, "soon_days"),
+    ("[colours]\nsoon_days = -1\n", 2, "soon_days"),
+    ("[colours]\nnone = 'green'\n", 2, "none"),
+    ("[colours]\nred = 'barred'\n", 2, "red"),
+    ("[division.330521]\ncolours = {soon_days = 1}\n", 2, "colours"),
     ("[observe]\nenabled = 'yes'\n", 2, "enabled"),
     ("[observe]\nenabled = 1\n", 2, "enabled"),
     ("[retention]\nusage_days = -1\n", 2, "usage_days"),

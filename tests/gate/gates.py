@@ -154,7 +154,7 @@ class Gate(Struct):
         """The registries change, as the registry watch takes it over. A certificate comes as (its holder, it)."""
         known = [("", *row) if isinstance(row, tuple) and isinstance(row[1], Certificate) else row for row in rows]
         snapshot = self.state.snapshot
-        delta = Delta(snapshot.version + 1, self.clock.now, [("county", known)])
+        delta = Delta(snapshot.version + 1, self.clock.now, known)
         self.state.concern(snapshot.apply(delta))
 
     def control(self, act: ControlAct, **different: Any) -> None:
@@ -188,8 +188,8 @@ def make_gate(policy: Policy | None = None, **facts: Any) -> Gate:
             snapshot.certificates[welder] = held
             snapshot._holders |= {one.ref: welder for one in held}
         rows += [(welder, work) for work in facts.get("employments", (employment(),))]
-    for row in rows:  # not `apply`, which cleans up all memory each time
-        snapshot._take("county", row, Changed())
+    for row in rows:  # not `apply`, which would be a new version
+        snapshot._take(row, Changed())
     return Gate(clock, GateState(snapshot, Rulebook(policy or Policy()), clock, (CODE_KEY, CODE_KEY_BEFORE)))
 
 

@@ -14,6 +14,7 @@ from gateway.errors import WeldGateError
 from gateway.gate.state import GateState
 from gateway.observe.events import Observed, PolicyAdopted, Recovered, RegistryLoaded, Trouble
 from gateway.registry.snapshot import Snapshot
+from gateway.store.changes import Origin
 from gateway.store.controls import enact
 from gateway.store.entries import (
     CertificateEntry,
@@ -24,7 +25,7 @@ from gateway.store.entries import (
     OperatorEntry,
 )
 from gateway.store.journal import policy_document
-from gateway.store.registry import import_rows
+from gateway.store.registry import apply_entries
 from gateway.store.vault import Vault, open_vault
 from gateway.upkeep import Upkeep, load_policy, read_rulebook
 from tests.core.matrix import ALL_GOOD, enterprise
@@ -71,7 +72,7 @@ class Kept:
         return [event for event in self.observed if isinstance(event, kind)]
 
     def bring_in(self, **rows: list[Entry]) -> None:
-        import_rows(self.engine, self.vault, rows, "test", NOW)
+        apply_entries(self.engine, self.vault, rows, Origin("files", "test", NOW), NOW)
 
     def write(self, text: str) -> None:
         """Put a new policy file in place, as an editor does."""

@@ -11,10 +11,11 @@ from gateway.core.model import Certificate, Employment, Machine, Operator
 from gateway.registry.files import RegistryFileError
 from gateway.registry.importer import Report, Store, import_files
 from gateway.registry.snapshot import Snapshot, read_delta
+from gateway.store.changes import current_version, read_state
 from gateway.store.engine import reading
-from gateway.store.readers import rows_since
-from gateway.store.registry import Counts, current_state
+from gateway.store.readers import rows_between
 from gateway.store.vault import VaultError, open_vault
+from gateway.store.writing import Counts, How
 from tests.registry import people
 from tests.registry.conftest import NOW, Import, Write
 
@@ -26,13 +27,14 @@ def counts(report: Report) -> dict[str, tuple[int, int, int]]:
 
 def state(store: Store) -> tuple[int, int] | None:
     with reading(store.engine).connect() as connection:
-        return current_state(connection)
+        found = read_state(connection)
+        return (found.version, found.confirmed_at) if found else None
 
 
 def known(store: Store, since: int = 0) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with reading(store.engine).connect() as connection:
-        for table, rows in rows_since(connection, since):
+        for table, rows in rows_between(connection, since, current_version(connection)):
             found.setdefault(table, []).extend(rows)
     return found
 
@@ -221,7 +223,7 @@ def test_an_import_in_between_is_not_overwritten_unseen(store: Store, bring_in: 
             seen.append(bring_in(second))
 
     bring_in(write("other.csv", [people.ENTERPRISES[0], [people.OTHER_FIRM, "", "330521", "active"]]))
-    report = bring_in(first, progress=meanwhile)
+    report = bring_in(first, how=How(progress=meanwhile))
     assert counts(seen[0]) == {"enterprises": (1, 0, 0)}
     assert counts(report) == {"enterprises": (0, 0, 1)}
     assert state(store) is not None

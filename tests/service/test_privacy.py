@@ -150,18 +150,38 @@ def cared_for(run: Run) -> None:
     numbers = (*run.numbers.ids[:2], *run.numbers.phones[:2], *run.numbers.certificates[:2])
     new_phones = moved(run.files, run.folder / "moved")
     run.numbers.also(row["phone"] for row in rows(new_phones, "operators"))
+    run.command("dry import", "registry", "import", "--dry-run", str(new_phones), *run.store)
     run.command("second import", "registry", "import", str(new_phones), *run.store)
     for field in ("id_number", "phone"):
         run.show(people[7]["operator_id"], field)
     for number in numbers:
         run.command(f"find {len(run.out)}", "operator", "find", *run.store, stdin=f"{number}\n")
-        for command in (("operator", "show", number), ("machine", "show", number), ("session", "end", number, *WHO)):
+        for command in (
+            ("operator", "show", number),
+            ("machine", "show", number),
+            ("enterprise", "show", number),
+            ("session", "end", number, *WHO),
+            ("registry", "history", number),
+            ("registry", "as-of", "2099-01-01", number),
+        ):
             run.command(f"{command[:2]} {len(run.out)}", *command, *run.database)
         said = ("--by", "Wang An", "--reason", f"is it {number}?")
         run.command(f"lock {len(run.out)}", "machine", "lock", machine, *said, *run.database)
         run.command(f"number {len(run.out)}", "operator", "number", number, "--field", "phone", *WHO, *run.store)
     for person in people[:30]:
-        run.command(f"show {person['operator_id']}", "operator", "show", person["operator_id"], *run.database)
+        operator_id = person["operator_id"]
+        run.command(f"show {operator_id}", "operator", "show", operator_id, *run.database)
+        run.command(f"history {operator_id}", "registry", "history", operator_id, *run.database)
+        run.command(f"history {operator_id}, JSON", "registry", "history", "--json", operator_id, *run.database)
+    for at, certificate in enumerate(rows(run.files, "certificates")[:10]):
+        claim = run.folder / "claim.txt"
+        claim.write_text(f"证号: {certificate['number']}\n身份证号: {run.numbers.ids[at + at % 2]}\n姓名: 样例\n")
+        checked = ("certificate", "check", "--claim", str(claim), "--by", "Wang An")
+        run.command(f"check {at}", *checked, *run.store)
+    for name in ("versions", "conflicts", "holds"):
+        run.command(f"registry {name}", "registry", name, *run.database)
+    run.command("expiring", "enterprise", "expiring", "--days", "90", *run.database)
+    run.command("rollback", "registry", "rollback", "1", *WHO, *run.store)
     run.command("rotate", "keys", "rotate-vault", *run.store[2:])
     run.command("reseal", "registry", "reseal", *run.store)
     run.command("retire", "keys", "retire-vault", "1", *run.store)
@@ -238,7 +258,10 @@ def test_everything_was_at_work(run: Run) -> None:
     assert b"an hour after" in run.out["retire"]
     assert b"nothing is due" in run.out["purge"]
     assert {"county.db at work", "county.db-wal at work", "county.db afterwards"} <= set(run.out)
-    assert b'"kind":"access"' in run.out["records"]
+    assert b"as version 3" in run.out["rollback"]
+    assert any(b"to version 2" in said for name, said in run.out.items() if name.startswith("history "))
+    for kind in (b"access", b"check", b"registry"):
+        assert b'"kind":"%b"' % kind in run.out["records"]
 
 
 def test_a_full_number_came_out_where_it_was_asked_for_and_nowhere_else(run: Run) -> None:

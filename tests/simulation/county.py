@@ -11,7 +11,7 @@ from gateway.core.model import Certificate, Control, Employment, Enterprise, Mac
 from gateway.core.policy import Policy
 from gateway.core.rules import COUNTY_ZONE
 from gateway.registry.snapshot import Delta
-from gateway.store.readers import Known
+from gateway.store.readers import Gone, Known
 
 USCC = "91330521990000010R"
 DIVISION = "330521"
@@ -88,8 +88,8 @@ class County(Struct):
 
     def delta(self, since: int) -> Delta:
         """What a gateway reads that knows everything up to a version."""
-        batches = [(table, [row]) for version, table, row in self.log if version > since]
-        return Delta(self.version, self.confirmed_at, batches)
+        rows: list[Known | Gone] = [row for version, _, row in self.log if version > since]
+        return Delta(self.version, self.confirmed_at, rows)
 
     # --- what is true ---
 

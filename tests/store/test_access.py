@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 
 from gateway.errors import DatabaseUnavailable
 from gateway.store.access import Access, AccessError, Field, Hit, find_operator, reveal
+from gateway.store.changes import Origin
 from gateway.store.entries import CertificateEntry, OperatorEntry
 from gateway.store.ledger import check
-from gateway.store.registry import import_rows
+from gateway.store.registry import apply_entries
 from gateway.store.vault import Vault, VaultError, open_vault
 from tests.store.databases import AT, IMPATIENT, Databases, locked, whole_chain
 
@@ -38,7 +39,13 @@ def path(databases: Databases, vault: Vault) -> Path:
         OperatorEntry("P000003", "active", name="样例三"),
     ]
     held = CertificateEntry("T" + OTHER_ID, "P000003", "fusion", date(2030, 1, 1), "valid", "verified")
-    import_rows(databases.engine(path), vault, {"operators": people, "certificates": [held]}, "first", AT)
+    apply_entries(
+        databases.engine(path),
+        vault,
+        {"operators": people, "certificates": [held]},
+        Origin("files", "first", AT),
+        AT,
+    )
     return path
 
 
@@ -50,7 +57,7 @@ def people(databases: Databases, path: Path) -> Engine:
 def records(engine: Engine) -> list[dict[str, Any]]:
     rows, head = whole_chain(engine)
     assert list(check(rows, head)) == []
-    return [json.loads(row.record) for row in rows]
+    return [json.loads(row.record) for row in rows if row.kind == "access"]
 
 
 @pytest.mark.parametrize(("field", "number"), [("id_number", ID_NUMBER), ("phone", PHONE)])

@@ -10,11 +10,12 @@ from sqlalchemy import Engine
 from gateway.core.model import Control, Hold, Override
 from gateway.errors import DatabaseUnavailable
 from gateway.registry.snapshot import Snapshot, read_delta
+from gateway.store.changes import Origin
 from gateway.store.controls import ControlError, about_machine, about_override, acts, enact, new_control_id
 from gateway.store.entries import MachineEntry
 from gateway.store.journal import Batch, Journal
 from gateway.store.ledger import check
-from gateway.store.registry import import_rows
+from gateway.store.registry import apply_entries
 from gateway.store.vault import open_vault
 from gateway.wire.tokens import Signer
 from tests.store.databases import AT, Databases, decision, session, whole_chain
@@ -40,7 +41,7 @@ def engine(databases: Databases, tmp_path: Any) -> Engine:
     """With registries: version 1."""
     engine = databases.engine()
     machine = MachineEntry("HJ-0001", "91330521MA00000017", "fusion", "330521", "active")
-    import_rows(engine, open_vault(tmp_path / "keys"), {"machines": [machine]}, "test", AT)
+    apply_entries(engine, open_vault(tmp_path / "keys"), {"machines": [machine]}, Origin("files", "test", AT), AT)
     return engine
 
 
@@ -55,7 +56,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
 
 def test_invariant_an_order_is_in_the_ledger_with_who_gave_it_and_why(engine: Engine) -> None:
     enact(engine, control(1))
-    [row] = whole_chain(engine)[0]
+    [_, row] = whole_chain(engine)[0]
     assert (row.kind, row.machine_id, row.message_id, row.operator_id) == ("control", "HJ-0001", "control-0001", None)
     assert json.loads(row.record)["body"] == {
         "act": "lock",
@@ -74,7 +75,7 @@ def test_invariant_an_order_that_cannot_be_recorded_takes_no_effect(engine: Engi
         enact(engine, control(1, "lock"))
     snapshot = snapshot_of(engine)
     assert (snapshot.version, snapshot.controls.hold("HJ-0001")) == (2, None)
-    assert len(whole_chain(engine)[0]) == 1
+    assert [row.kind for row in whole_chain(engine)[0]] == ["registry", "control"]
 
 
 def test_before_the_first_import_there_is_nothing_to_order(databases: Databases) -> None:
@@ -102,7 +103,7 @@ def test_each_order_is_a_version_that_a_gateway_takes_over(engine: Engine) -> No
     snapshot.apply(read_delta(engine, snapshot.version))
     assert snapshot.version == 3
     assert snapshot.controls.hold("HJ-0001") is None
-    assert read_delta(engine, snapshot.version).rows == 0
+    assert read_delta(engine, snapshot.version).rows == []
 
 
 def test_an_order_confirms_no_registry(engine: Engine) -> None:
@@ -209,5 +210,5 @@ def test_invariant_the_chain_stays_whole_while_the_scribe_and_several_people_wri
     assert failed == []
     rows, head = whole_chain(engine)
     assert list(check(rows, head)) == []
-    assert len(rows) == 2 * rounds
+    assert len(rows) == 1 + 2 * rounds
     assert snapshot_of(engine).version == 1 + rounds

@@ -15,13 +15,20 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Engine
 
+from gateway.core.model import OperatorStatus
 from gateway.core.policy import Policy, Requests, Retention
 from gateway.errors import DatabaseUnavailable
 from gateway.store.beside import Pace
+from gateway.store.changes import Origin
+from gateway.store.entries import Entry, OperatorEntry
+from gateway.store.history import PurgedError, kept_since
 from gateway.store.journal import USAGE_COLUMNS, Batch, Journal
 from gateway.store.ledger import Anchor, Draft, Finding, Stored, check, read_anchor
 from gateway.store.purge import DAY_MS, Ordered, PurgeError, due, purge
+from gateway.store.registry import apply_entries
+from gateway.store.rollback import roll_back
 from gateway.store.tables import RegistryChange, RegistryEvent, RegistryHistory, metadata
+from gateway.store.vault import Vault, open_vault
 from gateway.wire.tokens import Signer
 from tests.store.databases import AT, IMPATIENT, Databases, chain, decision, locked, session, whole_chain
 
@@ -360,7 +367,7 @@ LEFT = {
     "sessions": ("SELECT session_id FROM sessions ORDER BY 1", ["new", "open"]),
     "lost_evidence": ("SELECT first FROM lost_evidence", [5]),
     "offline_lists": ("SELECT machine_id || list_version FROM offline_lists ORDER BY 1", ["HJ-00012", "HJ-00021"]),
-    "history": ("SELECT key FROM registry_history ORDER BY 1", ["to 3", "to 4"]),
+    "history": ("SELECT key FROM registry_history WHERE kind = 'operators' ORDER BY 1", ["to 3", "to 4"]),
     "events": ("SELECT event_id FROM registry_events ORDER BY 1", ["2", "3"]),
 }
 
@@ -412,3 +419,58 @@ def test_nothing_of_what_was_purged_stays_in_the_file(databases: Databases, sign
     content = path.read_bytes()
     assert b"request-0003-1" not in content
     assert b"request-0029-1" in content
+
+
+# --- what the registries held then ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(engine: Engine, tmp_path: Path) -> tuple[Engine, Vault]:
+    """A person who is blocked on day 10, another who comes on day 20, a last word on day 30."""
+    vault = open_vault(tmp_path / "keys")
+    told: tuple[tuple[int, str, OperatorStatus], ...] = (
+        (0, "P1", "active"),
+        (10, "P1", "blocked"),
+        (20, "P2", "active"),
+        (30, "P1", "active"),
+    )
+    for day, operator_id, status in told:
+        at = AT + day * DAY_MS
+        entries: dict[str, list[Entry]] = {"operators": [OperatorEntry(operator_id, status)]}
+        apply_entries(engine, vault, entries, Origin("files", "", at), at)
+    return engine, vault
+
+
+def roll_back_to(registered: tuple[Engine, Vault], version: int) -> list[tuple[Any, ...]]:
+    now = AT + 31 * DAY_MS
+    engine, vault = registered
+    roll_back(engine, vault, version, Origin("rollback", "", now), now)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT operator_id, status FROM operators ORDER BY 1")
+        return [tuple(row) for row in rows]
+
+
+def test_invariant_what_was_purged_does_not_count_as_what_never_was(registered: tuple[Engine, Vault]) -> None:
+    """Or going back before it would remove people who were there."""
+    engine = registered[0]
+    assert purge(engine, kept(history=15), ordered(AT + 30 * DAY_MS), pace=QUICK).rows == {"history": 1}
+    with pytest.raises(PurgedError, match="before version 2 are past their retention"):
+        roll_back_to(registered, 1)
+    with engine.connect() as connection:
+        assert kept_since(connection) == 2
+        assert [row[0] for row in connection.exec_driver_sql("SELECT status FROM operators")] == ["active", "active"]
+
+
+@pytest.mark.parametrize(("version", "held"), [(2, [("P1", "blocked")]), (3, [("P1", "blocked"), ("P2", "active")])])
+def test_a_version_that_is_kept_can_be_gone_back_to(
+    registered: tuple[Engine, Vault], version: int, held: list[tuple[Any, ...]]
+) -> None:
+    purge(registered[0], kept(history=15), ordered(AT + 30 * DAY_MS), pace=QUICK)
+    assert roll_back_to(registered, version) == held
+
+
+def test_a_purge_that_takes_nothing_of_the_history_bars_nothing(registered: tuple[Engine, Vault]) -> None:
+    purge(registered[0], kept(history=25), ordered(AT + 30 * DAY_MS), pace=QUICK)
+    with registered[0].connect() as connection:
+        assert kept_since(connection) == 0
+    assert roll_back_to(registered, 1) == [("P1", "active")]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from gateway.store.beside import Pace
-from gateway.store.entries import CertificateEntry, OperatorEntry
-from gateway.store.registry import import_rows
+from gateway.store.changes import Origin
+from gateway.store.entries import CertificateEntry, Entry, OperatorEntry
+from gateway.store.registry import apply_entries
 from gateway.store.reseal import reseal, retire
 from gateway.store.tables import RegistryClaim, RegistryHistory, metadata
 from gateway.store.vault import STILL_SEALING_MS, Vault, VaultError, keys_of, open_vault, rotate
@@ -30,7 +31,7 @@ Seen = dict[tuple[str, str], tuple[str, int]]
 _history, _claims = metadata.tables[RegistryHistory.__tablename__], metadata.tables[RegistryClaim.__tablename__]
 
 
-def people(count: int) -> list[OperatorEntry]:
+def people(count: int) -> list[Entry]:
     """Every third without a telephone, every fourth without an ID number."""
     return [
         OperatorEntry(
@@ -43,7 +44,7 @@ def people(count: int) -> list[OperatorEntry]:
     ]
 
 
-def certificates(count: int) -> list[CertificateEntry]:
+def certificates(count: int) -> list[Entry]:
     return [
         CertificateEntry(
             f"T99000019900101{number:04}", f"P{number:06}", "fusion", date(2030, 1, 1), "valid", "verified"
@@ -66,8 +67,12 @@ def sealed(vault: Vault, **different: Any) -> bytes:
     return msgspec.json.encode(row | different)
 
 
+def bring_in(engine: Engine, vault: Vault, entries: dict[str, list[Entry]], at: int) -> None:
+    apply_entries(engine, vault, entries, Origin("files", "", at), at)
+
+
 def filled(engine: Engine, vault: Vault, count: int = 7) -> None:
-    import_rows(engine, vault, {"operators": people(count), "certificates": certificates(count)}, "first", AT)
+    bring_in(engine, vault, {"operators": people(count), "certificates": certificates(count)}, AT)
     with engine.begin() as connection:
         for number in range(count):
             past = {"kind": "operators", "key": f"P{number:06}", "from_change": 1, "to_change": 2, "gone": False}
@@ -151,7 +156,7 @@ def test_a_number_that_an_import_changes_meanwhile_stays_as_the_import_has_it(en
 
     def import_between(what: str, done: int, _of: int) -> None:
         if what == "operators.phone_sealed" and done == 3:  # P000007 and P000005 are read, and not yet written
-            import_rows(engine, vault, {"operators": [changed]}, "second", AT + 1)
+            bring_in(engine, vault, {"operators": [changed]}, AT + 1)
 
     done = reseal(engine, vault, import_between, AT_ONCE)
     assert done.overtaken == 1
@@ -201,7 +206,7 @@ def test_whatever_the_order_no_number_is_ever_lost(
         elif step == "reseal":
             reseal(engine, open_vault(keys), pace=AT_ONCE)
         elif step == "import":
-            import_rows(engine, open_vault(keys), {"operators": people(4)}, "again", now)
+            bring_in(engine, open_vault(keys), {"operators": people(4)}, now)
         elif len(keys_of(keys).seals) > 1:
             oldest = keys_of(keys).seals[0].version
             needed = oldest in versions(opened(engine, open_vault(keys)))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from gateway.core.model import CertificateStatus
+from gateway.store.changes import Origin
 from gateway.store.entries import CertificateEntry
-from gateway.store.registry import import_rows
+from gateway.store.registry import apply_entries
 from gateway.store.vault import (
     FILE_NAME,
     LOOK_AGAIN_S,
@@ -319,10 +320,14 @@ def _certificate(status: CertificateStatus) -> CertificateEntry:
 def test_invariant_a_database_takes_no_registry_sealed_with_another_vault(engine: Engine, tmp_path: Path) -> None:
     """Or a revoked certificate would stand as a new row beside the valid one."""
     right, wrong = open_vault(tmp_path / "right"), open_vault(tmp_path / "wrong")
-    import_rows(engine, right, {"certificates": [_certificate("valid")]}, "first", AT)
+    apply_entries(engine, right, {"certificates": [_certificate("valid")]}, Origin("files", "first", AT), AT)
     with pytest.raises(VaultError, match=FILE_NAME):
-        import_rows(engine, wrong, {"certificates": [_certificate("revoked")]}, "second", AT + 1)
-    summary = import_rows(engine, right, {"certificates": [_certificate("revoked")]}, "third", AT + 2)
+        apply_entries(
+            engine, wrong, {"certificates": [_certificate("revoked")]}, Origin("files", "second", AT + 1), AT + 1
+        )
+    summary = apply_entries(
+        engine, right, {"certificates": [_certificate("revoked")]}, Origin("files", "third", AT + 2), AT + 2
+    )
     counts = summary.counts["certificates"]
     assert (summary.version, counts.added, counts.changed) == (2, 0, 1)
     with engine.connect() as connection:
