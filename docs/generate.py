@@ -151,13 +151,20 @@ _POLICY_MEANINGS = {
     "requests.max_age_s": "A request whose `at` is further from the gateway's clock is stale, seconds.",
     "requests.answer_within_s": "A request that waited longer inside the gateway is refused as `overloaded`, seconds.",
     "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",
+    "registry.sources.<source>": "The same for one source by its name; one that never confirmed is stale. "
+    "Sources that are not named go by `max_age_s`.",
     "credentials.kinds": "Which kinds of credential are accepted: static badges, rolling codes, or both.",
     "offline.for_s": "How long after its last contact a chip may unlock by its list, seconds; 0: never.",
     "offline.operators": "How many of a machine's latest welders its list holds at most.",
     "offline.recent_days": "Who was let in at the machine within so many days can be on its list.",
     "offline.lease_s": "How long one unlock by the list lasts, seconds.",
-    "hours.from": "First minute of the permitted hours, county time; later than `until` spans midnight.",
+    "hours.from": "First minute of the permitted hours, county time, where the registry knows none; later than `until` "
+    "spans midnight.",
     "hours.until": "End of the permitted hours.",
+    "permits.special_hours": "Longest that a special hot-work permit counts, hours from its start.",
+    "permits.grade_1_hours": "The same for grade 1.",
+    "permits.grade_2_hours": "The same for grade 2.",
+    "permits.guardian_required": "A permit that names no guardian does not count.",
     "age.min_years": "Youngest permitted age, completed years.",
     "age.max_years": "Oldest permitted age, completed years.",
     "colours.soon_days": "What runs out within so many days makes who is in order `soon`.",
@@ -200,9 +207,15 @@ def _policy_fields() -> Iterator[tuple[str, str, str | None]]:
             yield f"{outer.name}.{maps[outer.name]}", kind, default
         elif isinstance(value, Struct):
             for inner in fields(type(value)):
-                yield f"{outer.name}.{inner.encode_name}", described(inner.type), _toml(getattr(value, inner.name))
+                yield _policy_field(outer.name, inner, getattr(value, inner.name))
         else:
             yield outer.encode_name, described(outer.type), _toml(value)
+
+
+def _policy_field(section: str, field: types.Field, value: object) -> tuple[str, str, str | None]:
+    if isinstance(field.type, types.DictType):
+        return f"{section}.{field.encode_name}.<source>", described(field.type.value_type), None
+    return f"{section}.{field.encode_name}", described(field.type), _toml(value)
 
 
 def _toml(value: object) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from gateway.core.hours import WEEK
 from gateway.core.model import Asked, Certificate, Decision, Facts, Millis
 from gateway.core.policy import Effective, Rulebook
 from gateway.core.reasons import FIXED_CODES, REASONS
@@ -16,9 +17,10 @@ from gateway.core.rules import (
     Case,
     CertificateRule,
     Rule,
-    hours_span,
+    hours_run,
     last_days,
     local_time,
+    permitted_run,
     within_grace,
 )
 from gateway.core.session import starts_within_s
@@ -75,7 +77,7 @@ def _decide(asked: Asked, facts: Facts, rulebook: Rulebook) -> tuple[Decision, M
             _run(found, holds, group.rules, case)
     certificate, about_it = _closest_certificate(case, holds)
     found.add(about_it)
-    if facts.registry_age_s is None and not found.failed:
+    if facts.registry_age_s is None and not found.failed and NEVER_CONFIRMED.code not in found.warned:
         # INVARIANT: registries that nobody has ever confirmed are no ground for an allow.
         _run(found, holds, (NEVER_CONFIRMED,), case)
     if holds.observe and not found.faults:
@@ -212,10 +214,12 @@ def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> It
         if holds.modes[code] == "enforce" and last_day <= LAST_DAY:
             last_day_with_grace = last_day + timedelta(days=holds.grace.get(code, 0))
             yield datetime.combine(last_day_with_grace + timedelta(days=1), time(), COUNTY_ZONE), code
+    if holds.modes["permit_expired"] == "enforce" and (permit := permitted_run(case)):
+        yield local_time(permit[1]), "permit_expired"
     if holds.modes["outside_permitted_hours"] == "enforce":
-        begin, end = hours_span(case)
-        if end - begin < timedelta(days=1):
-            yield end, "outside_permitted_hours"
+        hours = hours_run(case)
+        if hours is not None and hours[1] - case.local < WEEK:
+            yield hours[1], "outside_permitted_hours"
 
 
 def _millis(when: datetime | None) -> Millis | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from gateway.core.model import Colour
+from gateway.core.model import Colour, PermitLevel
 from gateway.core.reasons import FIXED_CODES, REASONS
 
 Mode = Literal["enforce", "warn", "off"]
@@ -17,6 +17,7 @@ MAX_GRACE_DAYS = 366
 Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(?!\n)$")]
 Seconds = Annotated[int, Meta(ge=1, le=30 * 86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_525)]
+PermitHours = Annotated[int, Meta(ge=1, le=30 * 24)]
 
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
 OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
@@ -46,9 +47,13 @@ class Requests(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Registry(Struct, frozen=True, forbid_unknown_fields=True):
-    """``max_age_s``: registries not confirmed for longer are stale (default seven days)."""
+    """``max_age_s``: registries not confirmed for longer are stale (default seven days).
+
+    ``sources``: the same for one source by its name. A source that is named here has to have confirmed at all.
+    """
 
     max_age_s: Seconds = 7 * 86_400
+    sources: dict[str, Seconds] = {}
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,10 +76,26 @@ class Offline(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hours(Struct, frozen=True, forbid_unknown_fields=True):
-    """Permitted hours of the day in the county's time zone; ``from`` later than ``until`` spans midnight."""
+    """Permitted hours of the day in the county's time zone, where no registry knows any; ``from`` later than ``until``
+    spans midnight."""
 
     start: Clock = field(default="00:00", name="from")
     until: Clock = "24:00"
+
+
+class Permits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hot-work permits: the longest that one of each level counts, hours from its start, whatever end it names.
+
+    ``guardian_required``: one without a guardian does not count.
+    """
+
+    special_hours: PermitHours = 8
+    grade_1_hours: PermitHours = 8
+    grade_2_hours: PermitHours = 72
+    guardian_required: bool = False
+
+    def longest_hours(self, level: PermitLevel) -> int:
+        return {"special": self.special_hours, "grade_1": self.grade_1_hours, "grade_2": self.grade_2_hours}[level]
 
 
 class Age(Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +156,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     credentials: Credentials = Credentials()
     offline: Offline = Offline()
     hours: Hours = Hours()
+    permits: Permits = Permits()
     age: Age = Age()
     colours: Colours = Colours()
     observe: Observe = Observe()

@@ -4,15 +4,18 @@ A check returns True when it failed. Checks that need an unknown fact are left o
 needs, and does not run without it. A check may raise: the decision then denies.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from gateway.core.credential import STEPS_OFF
-from gateway.core.model import Asked, Certificate, Employment, Facts
+from gateway.core.hours import run_of, that_hold
+from gateway.core.model import Asked, Certificate, Employment, Facts, Millis
+from gateway.core.permits import counts_from_to, covers
 from gateway.core.policy import Age, Policy
+from gateway.core.spans import first_run
 
 COUNTY_ZONE = ZoneInfo("Asia/Shanghai")
 REVIEW_WINDOW = timedelta(days=548)
@@ -77,8 +80,13 @@ def _clock_set_back(case: Case) -> bool:
 
 
 def _registry_stale(case: Case) -> bool:
-    age = case.facts.registry_age_s
-    return age is not None and age > case.policy.registry.max_age_s
+    """The registries as a whole are too old, or one source is, or it has never confirmed what the policy asks of it."""
+    age, policy, ages = case.facts.registry_age_s, case.policy.registry, dict(case.facts.source_ages)
+    return (
+        (age is not None and age > policy.max_age_s)
+        or any(age_s > policy.sources.get(source, policy.max_age_s) for source, age_s in ages.items())
+        or not ages.keys() >= policy.sources.keys()
+    )
 
 
 # --- machine and enterprise -------------------------------------------------------------------------------------
@@ -250,7 +258,7 @@ CERTIFICATE_RULES = (
 )
 
 
-# --- sessions and hours -----------------------------------------------------------------------------------------
+# --- sessions ---------------------------------------------------------------------------------------------------
 
 
 def _elsewhere(case: Case) -> bool:
@@ -266,27 +274,45 @@ def _taken(case: Case) -> bool:
     return session is not None and session.operator_id != case.facts.operator_id
 
 
-def hours_span(case: Case) -> tuple[datetime, datetime]:
-    """The permitted span that covers ``local`` or, where none does, the next one."""
-    start, until = _minutes(case.policy.hours.start), _minutes(case.policy.hours.until)
-    length = (until - start) % 1440 or 1440
-    midnight = case.local.replace(hour=0, minute=0, second=0, microsecond=0)
-    for begin in _daily(midnight, start):
-        if case.local < begin + timedelta(minutes=length):
-            return begin, begin + timedelta(minutes=length)
-    raise AssertionError("three daily spans cover any moment of the day in their midst")
+# --- permits and hours ------------------------------------------------------------------------------------------
 
 
-def _daily(midnight: datetime, start: int) -> Iterator[datetime]:
-    return (midnight + timedelta(days=day, minutes=start) for day in (-1, 0, 1))
+def _permit_spans(case: Case) -> list[tuple[Millis, Millis]]:
+    """When each permit counts that covers this person at this machine."""
+    machine, rules = case.facts.machine, case.policy.permits
+    if machine is None:
+        return []
+    covering = (permit for permit in case.facts.permits if covers(permit, machine, case.facts.operator_id, rules))
+    return [counts_from_to(permit, rules) for permit in covering]
 
 
-def _minutes(clock: str) -> int:
-    return int(clock[:2]) * 60 + int(clock[3:])
+def _permit_missing(case: Case) -> bool:
+    """None that covers them has begun."""
+    return all(case.facts.now < begin for begin, _ in _permit_spans(case))
+
+
+def _permit_expired(case: Case) -> bool:
+    """All that have begun are over."""
+    begun = [end for begin, end in _permit_spans(case) if begin <= case.facts.now]
+    return bool(begun) and max(begun) <= case.facts.now
+
+
+def permitted_run(case: Case) -> tuple[Millis, Millis] | None:
+    """From when to when permits cover this person at this machine without a gap, now or next."""
+    return first_run(_permit_spans(case), case.facts.now)
+
+
+def hours_run(case: Case) -> tuple[datetime, datetime] | None:
+    """From when to when work is permitted at this machine without a break, now or next."""
+    machine = case.facts.machine
+    if machine is None:
+        return None
+    return run_of(that_hold(case.facts.hours, machine.uscc, machine.machine_id, case.policy.hours), case.local)
 
 
 def _outside_hours(case: Case) -> bool:
-    return case.local < hours_span(case)[0]
+    run = hours_run(case)
+    return run is None or case.local < run[0]
 
 
 RULES = (
@@ -336,8 +362,7 @@ RULES = (
             Rule("operator_in_session", _elsewhere),
         ),
     ),
-    RuleGroup(
-        _knows_machine,
-        (Rule("machine_in_session", _taken), Rule("outside_permitted_hours", _outside_hours)),
-    ),
+    RuleGroup(_knows_machine, (Rule("machine_in_session", _taken),)),
+    RuleGroup(_knows_who, (Rule("permit_missing", _permit_missing), Rule("permit_expired", _permit_expired))),
+    RuleGroup(_knows_machine, (Rule("outside_permitted_hours", _outside_hours),)),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.core.decide import decide
-from gateway.core.model import Decision
+from gateway.core.model import Decision, Facts
 from gateway.core.policy import Rulebook
 from gateway.core.reasons import REASONS
 from gateway.core.rules import local_time
@@ -58,6 +58,7 @@ def in_words(record: Record) -> Iterator[str]:
             f"证书 certificate {mark} {held.number}  {held.item}  {held.valid_from or '?'} … {held.valid_until}  "
             f"{review}  {held.status}  {held.verification}"
         )
+    yield from _permission(facts)
     for code in decision.reasons:
         yield from _reason("✗", code)
     for code in decision.overridden:
@@ -71,6 +72,26 @@ def in_words(record: Record) -> Iterator[str]:
     if decision.outcome == "allow":
         yield f"授权 grant     须在 start within {decision.start_by_s} s，有效 lease {decision.lease_s} s"
     yield f"依据 rests on  policy {body.policy[:16]}…, registry version {body.registry}, waited {facts.waited_ms} ms"
+
+
+def _permission(facts: Facts) -> Iterator[str]:
+    """Permits, hours and sources, where there are any."""
+    for permit in facts.permits:
+        who, where = permit.operator_id or "任何人 anybody", permit.machine_id or "任何焊机 any machine"
+        yield (
+            f"作业票 permit  {permit.permit_id}  {permit.level}  {permit.status}  "
+            f"{_moment(permit.starts_at)} … {_moment(permit.ends_at)}  {who}  {where}  "
+            f"监护 guardian {permit.guardian or '?'}"
+        )
+    for span in facts.hours:
+        where = span.machine_id or "全企业 all of the firm"
+        yield f"时段 hours     {where}  星期 days {span.days}  {span.starts}-{span.ends}"
+    for source, age_s in facts.source_ages:
+        yield f"来源 source    {source}  confirmed {age_s} s ago"
+
+
+def _moment(at: int) -> str:
+    return f"{local_time(at):%Y-%m-%d %H:%M}"
 
 
 def _until(at: int) -> str:

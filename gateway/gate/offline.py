@@ -186,7 +186,9 @@ def judge(state: GateState, machine_id: str, event: Event, observed: list[Observ
     stale = _make_way(state, machine_id, at, observed)
     operator_id = _who(state, machine_id, told.entry)
     asked = _asked(event.event_id, told.method, event.at)
-    facts = structs.replace(state.facts(machine_id, operator_id), now=at, clock_behind_s=0)
+    known = state.facts(machine_id, operator_id)
+    permits = state.permits(known.machine, known.operator_id, at)
+    facts = structs.replace(known, now=at, clock_behind_s=0, permits=permits)
     decision = standing(asked, facts, state.rulebook)[0]
     if event.session_id is not None and not stale:
         session = _open(state, machine_id, event, facts, told.lease_s, at)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from gateway.core.model import CodeUse, Facts, Millis
+from gateway.core.model import CodeUse, Facts, Machine, Millis, Permit
+from gateway.core.permits import of_concern
 from gateway.core.policy import Rulebook
 from gateway.gate.agenda import Agenda
 from gateway.gate.chips import Chips, Codes
@@ -115,7 +116,10 @@ class GateState:
         return max(0, self.latest - now) // 1000
 
     def facts(self, machine_id: str, named: str | None, *, waited_ms: int = 0, code: CodeUse | None = None) -> Facts:
-        """What is known about the machine, its firm and the person whom the credential names, now."""
+        """What is known about the machine, its firm and the person whom the credential names, now.
+
+        Also what no rule of the present policy asks for: another policy can be tried on the record.
+        """
         snapshot, now = self.snapshot, self.wall_ms()
         machine = snapshot.machines.get(machine_id)
         operator_id = named if named is not None and snapshot.knows_operator(named) else None
@@ -138,4 +142,13 @@ class GateState:
             hold=snapshot.controls.hold(machine_id),
             override=snapshot.controls.override(machine_id, operator_id, now),
             code=code,
+            source_ages=snapshot.source_ages(now),
+            permits=self.permits(machine, operator_id, now),
+            hours=snapshot.hours_at(machine.uscc, machine_id) if machine else (),
         )
+
+    def permits(self, machine: Machine | None, operator_id: str | None, at: Millis) -> tuple[Permit, ...]:
+        """The permits that a decision about this person at this machine has to know at that moment."""
+        if machine is None or operator_id is None:
+            return ()
+        return of_concern(self.snapshot.permits_for(machine.uscc, operator_id, machine.machine_id), operator_id, at)

@@ -4,21 +4,28 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.core.credential import CODE_PREFIX, LONGEST_OPERATOR_ID
 from gateway.registry import values
 from gateway.store.entries import (
+    ANY,
     UNKNOWN_DAY,
+    WITHDRAWN,
     CertificateEntry,
     EmploymentEntry,
     EnterpriseEntry,
     Entry,
     MachineEntry,
     OperatorEntry,
+    PermitEntry,
+    WorkHoursEntry,
 )
 
 Reader = Callable[[str], Any]
 Doubt = Callable[[Any], str | None]
+Check = Callable[[dict[str, Any]], str | None]
+"""Given a line's values by the entry's names."""
 
 
 class Column(Struct, frozen=True):
@@ -40,8 +47,8 @@ class Column(Struct, frozen=True):
 
 
 class Kind(Struct, frozen=True):
-    """One registry file: its columns, its entries' key, periods as (first day, last day) and days that another day
-    stands in for, as (day, stand-in)."""
+    """One registry file: its columns, its entries' key, periods as (first day, last day), days that another day
+    stands in for, as (day, stand-in), and checks of a whole line, as (column, what is wrong with it or None)."""
 
     name: str
     chinese: str
@@ -50,6 +57,7 @@ class Kind(Struct, frozen=True):
     columns: tuple[Column, ...]
     periods: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[tuple[str, str], ...] = ()
+    checks: tuple[tuple[str, Check], ...] = ()
 
     @property
     def required(self) -> frozenset[str]:
@@ -69,6 +77,25 @@ def _day(name: str, chinese: str) -> Column:
     return Column(name, chinese, values.optional(values.day))
 
 
+def _over_before_it_begins(permit: dict[str, Any]) -> str | None:
+    begins = permit["starts_at"]
+    return (
+        None if begins < permit["ends_at"] else f"is not after the beginning {values.shown_moment(begins)} (starts_at)"
+    )
+
+
+def _guards_himself(permit: dict[str, Any]) -> str | None:
+    """A guardian known by name is compared nowhere: that two rows mean one person, no file tells."""
+    alone = permit.get("guardian") == permit["operator_id"] != ANY
+    return "is the welder (operator_id): somebody else has to watch for fire" if alone else None
+
+
+def _any_or(column: Column) -> Column:
+    """The same with empty cells for any of the firm. The column has to be there: without it a permit for one welder
+    would be everybody's."""
+    return replace(column, read=values.or_else(ANY, column.read))
+
+
 _USCC = Column("uscc", "统一社会信用代码", values.required(values.uscc), required=True)
 _OPERATOR_ID = Column(
     "operator_id",
@@ -77,6 +104,7 @@ _OPERATOR_ID = Column(
     required=True,
     doubt=values.personal_identifier,
 )
+_MACHINE_ID = Column("machine_id", "设备编号", values.required(values.machine_id), required=True)
 _DIVISION = Column("division", "行政区划", values.required(values.division), required=True)
 
 _ITEMS = {"fusion": "熔化焊接与热切割作业", "pressure": "压力焊作业", "brazing": "钎焊作业"}
@@ -91,6 +119,9 @@ _ENTERPRISE_STATUS = {
 _OPERATOR_STATUS = {"active": "正常", "blocked": "禁止"}
 _CERTIFICATE_STATUS = {"valid": "有效", "suspended": "暂扣", "revoked": "吊销"}
 _VERIFICATION = {"verified": "已核验", "unverified": "未核验", "counterfeit": "假证"}
+_PERMIT_LEVEL = {"special": "特级", "grade_1": "一级", "grade_2": "二级"}
+_PERMIT_STATUS = {"approved": "已批准", "withdrawn": "已撤销"}
+_WITHDRAWN = {WITHDRAWN: "已撤销"}
 _MACHINE_STATUS = {"active": "正常", "suspended": "停用", "decommissioned": "报废"}
 
 ENTERPRISES = Kind(
@@ -166,7 +197,7 @@ MACHINES = Kind(
     MachineEntry,
     ("machine_id",),
     (
-        Column("machine_id", "设备编号", values.required(values.machine_id), required=True),
+        _MACHINE_ID,
         _text("chip", "芯片号", 64),
         _USCC,
         _choice("process", "焊接方法", _PROCESSES, _ITEM_SPELLINGS | {"熔化焊接与热切割作业": "fusion"}),
@@ -175,4 +206,53 @@ MACHINES = Kind(
         _choice("status", "状态", _MACHINE_STATUS),
     ),
 )
-KINDS = (ENTERPRISES, OPERATORS, CERTIFICATES, EMPLOYMENTS, MACHINES)
+PERMITS = Kind(
+    "permits",
+    "动火作业票",
+    PermitEntry,
+    ("permit_id", "operator_id", "machine_id"),
+    (
+        Column(
+            "permit_id",
+            "作业票编号",
+            values.required(values.identifier(64)),
+            required=True,
+            doubt=values.personal_identifier,
+        ),
+        _USCC,
+        _any_or(_OPERATOR_ID),
+        _any_or(_MACHINE_ID),
+        _choice("level", "作业等级", _PERMIT_LEVEL, {"特殊": "special"}),
+        Column(
+            "guardian",
+            "监护人",
+            values.optional(values.text(256, folded=True)),
+            doubt=values.personal_identifier,
+        ),
+        Column("starts_at", "开始时间", values.required(values.moment), required=True),
+        Column("ends_at", "结束时间", values.required(values.moment), required=True),
+        _choice("status", "状态", _PERMIT_STATUS),
+    ),
+    checks=(("ends_at", _over_before_it_begins), ("guardian", _guards_himself)),
+)
+WORK_HOURS = Kind(
+    "work_hours",
+    "作业时段",
+    WorkHoursEntry,
+    ("uscc", "machine_id", "days", "starts"),
+    (
+        _USCC,
+        _any_or(_MACHINE_ID),
+        Column("days", "星期", values.required(values.weekdays), required=True),
+        Column("from", "开始", values.required(values.first_clock), required=True, field="starts"),
+        Column(
+            "until",
+            "结束",
+            values.required(values.either(_WITHDRAWN, values.clock)),
+            required=True,
+            choices=_WITHDRAWN,
+            field="ends",
+        ),
+    ),
+)
+KINDS = (ENTERPRISES, OPERATORS, CERTIFICATES, EMPLOYMENTS, MACHINES, PERMITS, WORK_HOURS)

@@ -96,7 +96,7 @@ def _refuse_twice(path: Path, plan: Plan) -> None:
 
 
 def expected_headers() -> str:
-    """What the five files must have, for an error message."""
+    """What the files must have, for an error message."""
     return "; ".join(f"{kind.name}: {', '.join(sorted(kind.required))}" for kind in KINDS)
 
 
@@ -230,7 +230,7 @@ class _LineReader:
             except Unreadable as error:
                 complaints.append(self._bad(line, column.name, shown(text, personal=column.personal), str(error)))
         if not complaints:
-            complaints = self._periods(line, values)
+            complaints = self._periods(line, values) + self._checks(line, cells, values)
         if complaints:
             return complaints
         for into, doubt, name in self._doubts:
@@ -246,6 +246,15 @@ class _LineReader:
             return []
         reason = f"has {len(cells)} cells under {self._width} headers; put a value that holds the delimiter in quotes"
         return [self._bad(line, None, "", reason)]
+
+    def _checks(self, line: int, cells: Cells, values: dict[str, Any]) -> list[BadRow]:
+        """What is wrong with a line as a whole, each at the column that has to be put right."""
+        wrong = {into: reason for into, check in self._kind.checks if (reason := check(values)) is not None}
+        return [
+            self._bad(line, column.name, shown(cells[index].strip(), personal=column.personal), wrong[into])
+            for index, into, _, column in self._cells
+            if into in wrong
+        ]
 
     def _periods(self, line: int, values: dict[str, Any]) -> list[BadRow]:
         """Fills in stand-in days; a last day before the first is a mistake."""

@@ -59,6 +59,9 @@ _STOPPED_FIRMS = {50: "production_suspended", 120: "licence_suspended", 250: "cl
 """Every 330th firm has this status, counted from here: about one in a hundred stands still."""
 _STOPPED_MACHINES = {40: "suspended", 90: "decommissioned"}
 """Every 160th machine has this status, counted from here."""
+_PERMITTED_FIRM, _FIRM_WITH_HOURS = 10, 12
+"""Every so many-th firm welds by permit, or at certain hours."""
+_LEVELS = ("special", "grade_1", "grade_2")
 _TRADES = ("机械制造", "钢结构", "压力容器", "船舶配件", "汽车零部件", "建筑安装", "家具五金", "管道工程")
 _FAMILIES = "甲乙丙丁戊己庚辛壬癸"
 _CATEGORY = "焊接与热切割作业"
@@ -69,11 +72,12 @@ _YOUNGEST, _OLDEST = 26, 55
 
 
 class Firm(Struct):
-    """A firm with its serial number in the division and the processes of its machines."""
+    """A firm with its serial number in the division, and the processes and ids of its machines."""
 
     serial: int
     code: str
     processes: list[str]
+    machines: list[str] = []
 
 
 class Person(Struct, frozen=True):
@@ -82,13 +86,15 @@ class Person(Struct, frozen=True):
 
 
 class Tables(Struct):
-    """The five files' rows of one division."""
+    """The files' rows of one division."""
 
     enterprises: list[Row] = []
     operators: list[Row] = []
     certificates: list[Row] = []
     employments: list[Row] = []
     machines: list[Row] = []
+    permits: list[Row] = []
+    work_hours: list[Row] = []
 
 
 def generate(profile: Profile, seed: int, today: date) -> Iterator[Tables]:
@@ -133,7 +139,7 @@ class Division:
         firms = [self._firm(serial) for serial in range(1, self.firm_count + 1)]
         self._machines(firms)
         for firm, places in zip(firms, self._spread(firms, self.certified), strict=True):
-            self._staff(firm, places)
+            self._rules_of_work(firm, self._staff(firm, places))
         choosy = [firm for firm in firms if len(set(firm.processes)) < len(PROCESSES)]
         for number in range(self.troubled):
             self._trouble(self._which_trouble(number), self.rng.choice(choosy))
@@ -174,15 +180,39 @@ class Division:
         location = f"{1 + (number - 1) // 6}号车间{1 + (number - 1) % 6}号工位"
         status = _STOPPED_MACHINES.get(serial % 160, "active")
         machine_id = f"HJ-{self.code}-{serial:05}"
+        firm.machines.append(machine_id)
         self.tables.machines.append((machine_id, chip, firm.code, process, self.code, location, status))
+
+    # --- permits and hours --------------------------------------------------------------------------------------
+
+    def _rules_of_work(self, firm: Firm, staff: Sequence[str]) -> None:
+        """Some firms weld by permit today, some at certain hours."""
+        if firm.serial % _PERMITTED_FIRM == 0 and firm.machines and staff:
+            self._permit(firm, staff)
+        if firm.serial % _FIRM_WITH_HOURS == 0:
+            self.tables.work_hours.append((firm.code, None, "123456", "06:00", "22:00"))
+            for machine_id in firm.machines[1:2]:
+                self.tables.work_hours.append((firm.code, machine_id, "1234567", "20:00", "04:00"))
+
+    def _permit(self, firm: Firm, staff: Sequence[str]) -> None:
+        """Today's permit for the first machine and welder, guarded by a colleague where there is one."""
+        level = _LEVELS[firm.serial // _PERMITTED_FIRM % len(_LEVELS)]
+        guardian = staff[1] if len(staff) > 1 else f"样例监护人{firm.serial:04}"
+        begins, ends = f"{self.today} 08:00", f"{self.today} 16:00"
+        number = f"DH-{self.code}-{self.today:%y%m%d}-{len(self.tables.permits) + 1:04}"
+        self.tables.permits.append(
+            (number, firm.code, staff[0], firm.machines[0], level, guardian, begins, ends, "approved")
+        )
 
     # --- people in order ----------------------------------------------------------------------------------------
 
-    def _staff(self, firm: Firm, places: int) -> None:
+    def _staff(self, firm: Firm, places: int) -> list[str]:
         """People in order, who together hold every item that the firm's machines need."""
+        staff = []
         needed = sorted(set(firm.processes), key=PROCESSES.index) or ["fusion"]
         for number in range(places):
             person = self._person()
+            staff.append(person.operator_id)
             items = needed[number::places] or [self.rng.choice(needed)]
             if self.rng.random() < self.second_items:
                 items += [item for item in PROCESSES if item not in items][:1]
@@ -190,6 +220,7 @@ class Division:
             self._employed(person, firm)
             if self.rng.random() < 0.08:
                 self._former(person)
+        return staff
 
     def _person(self, status: str = "active") -> Person:
         """Somebody with an ID number of their own: the birthday goes round, the order code counts the rounds."""

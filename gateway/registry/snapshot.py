@@ -4,12 +4,24 @@ import gc
 from collections.abc import Iterator
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
-from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Millis, Operator
+from gateway.core.model import (
+    Certificate,
+    Control,
+    Employment,
+    Enterprise,
+    Machine,
+    Millis,
+    Operator,
+    Permit,
+    WorkHours,
+)
 from gateway.registry.controls import Controls
 from gateway.store.changes import read_state
-from gateway.store.readers import Gone, Known, rows_between
+from gateway.store.entries import WITHDRAWN
+from gateway.store.readers import PERMITS_KEPT_MS, Gone, Known, rows_between
 
 ROWS_AT_ONCE = 250
 """Rows of a delta that are taken over before anybody else has a turn: well under a millisecond."""
@@ -42,8 +54,20 @@ def read_delta(engine: Engine, since: int) -> Delta:
         return Delta(state.version, state.confirmed_at, [row for _, rows in changed for row in rows])
 
 
+_Covered = tuple[str, str | None, str | None]
+"""Firm, person, machine; None is any of the firm."""
+_PermitKey = tuple[str, str | None, str | None]
+"""Number of the permit, person, machine."""
+_SpanKey = tuple[str | None, str, str]
+"""Machine, days, beginning."""
+
+
 class Snapshot:
-    """Registries by key. ``version`` is 0 until the first import has been taken over."""
+    """Registries by key. ``version`` is 0 until the first import has been taken over.
+
+    ``permits`` are held by firm, person and machine, ``hours`` by firm. ``source_confirmed``: when each source that
+    has to be fresh last confirmed its registries.
+    """
 
     def __init__(self) -> None:
         self.version = 0
@@ -53,9 +77,13 @@ class Snapshot:
         self.operators: dict[str, Operator] = {}
         self.certificates: dict[str, tuple[Certificate, ...]] = {}
         self.employments: dict[str, tuple[Employment, ...]] = {}
+        self.permits: dict[_Covered, tuple[Permit, ...]] = {}
+        self.hours: dict[str, dict[_SpanKey, WorkHours]] = {}
+        self.source_confirmed: dict[str, Millis] = {}
         self.controls = Controls()
         self._holders: dict[str, str] = {}
         self._staff: dict[str, list[str]] = {}
+        self._permit_firms: dict[_PermitKey, str] = {}
 
     def knows_operator(self, operator_id: str) -> bool:
         """Whether any registry names this person."""
@@ -67,6 +95,24 @@ class Snapshot:
     def employees_of(self, uscc: str) -> list[str]:
         """Everybody who is, was or will be employed by the firm, each once."""
         return [person for person in dict.fromkeys(self._staff.get(uscc, ())) if self.employments_at(person, uscc)]
+
+    def permits_for(self, uscc: str, operator_id: str, machine_id: str) -> list[Permit]:
+        """Permits of the firm that name this person or nobody, and this machine or none."""
+        found: list[Permit] = []
+        if self.permits:
+            for who in (operator_id, None):
+                for where in (machine_id, None):
+                    found += self.permits.get((uscc, who, where), ())
+        return found
+
+    def hours_at(self, uscc: str, machine_id: str) -> tuple[WorkHours, ...]:
+        """Hours registered for this machine, and for all of the firm."""
+        return tuple([one for one in self.hours.get(uscc, {}).values() if one.machine_id in (None, machine_id)])
+
+    def source_ages(self, now: Millis) -> tuple[tuple[str, int], ...]:
+        """Seconds since each source that has to be fresh last confirmed its registries."""
+        confirmed = sorted(self.source_confirmed.items())
+        return tuple([(source, max(0, now - at) // 1000) for source, at in confirmed])
 
     def age_s(self, now: Millis) -> int | None:
         """Seconds since a source last confirmed the registries; None before the first import."""
@@ -106,6 +152,10 @@ class Snapshot:
             case Operator():
                 self.operators[row.operator_id] = row
                 changed.operators.add(row.operator_id)
+            case Permit():
+                self._permit(row, changed)
+            case WorkHours():
+                self._open_hours(row, changed)
             case Control():
                 self.controls.take(row)
                 changed.machines |= {row.machine_id} if row.machine_id else set()
@@ -135,6 +185,11 @@ class Snapshot:
                 changed.operators.add(operator_id)
             case (_, operator_id, Certificate() as certificate):
                 changed.operators |= self._uncertify(operator_id, certificate)
+            case Permit():
+                self._clear_permits((row.uscc, row.operator_id, row.machine_id), row.permit_id)
+                _permit_concerns(row, changed)
+            case WorkHours():
+                self._open_hours(replace(row, ends=WITHDRAWN), changed)
             case _:
                 raise TypeError(f"{type(row).__name__} is no registry row that can go")
 
@@ -171,3 +226,47 @@ class Snapshot:
         else:
             del self.certificates[before]
         return {operator_id, before}
+
+    def _permit(self, permit: Permit, changed: Changed) -> None:
+        """Put the permit to its firm, and take it from the firm that it was of before."""
+        who, where = permit.operator_id, permit.machine_id
+        before = self._permit_firms.get((permit.permit_id, who, where), permit.uscc)
+        self._clear_permits((before, who, where), permit.permit_id)
+        covered = (permit.uscc, who, where)
+        self.permits[covered] = (*self.permits.get(covered, ()), permit)
+        self._permit_firms[permit.permit_id, who, where] = permit.uscc
+        _permit_concerns(permit, changed)
+        if before != permit.uscc:
+            changed.enterprises.add(before)
+
+    def _clear_permits(self, covered: _Covered, permit_id: str) -> None:
+        """Take away one permit, and those beside it that are long over."""
+        since, kept = self.confirmed_at - PERMITS_KEPT_MS, []
+        for held in self.permits.pop(covered, ()):
+            if held.permit_id == permit_id or held.ends_at <= since:
+                del self._permit_firms[held.permit_id, held.operator_id, held.machine_id]
+            else:
+                kept.append(held)
+        if kept:
+            self.permits[covered] = tuple(kept)
+
+    def _open_hours(self, hours: WorkHours, changed: Changed) -> None:
+        spans = self.hours.setdefault(hours.uscc, {})
+        key = (hours.machine_id, hours.days, hours.starts)
+        if hours.ends == WITHDRAWN:
+            spans.pop(key, None)
+        else:
+            spans[key] = hours
+        if hours.machine_id is not None:
+            changed.machines.add(hours.machine_id)
+        else:
+            changed.enterprises.add(hours.uscc)
+
+
+def _permit_concerns(permit: Permit, changed: Changed) -> None:
+    if permit.machine_id is not None:
+        changed.machines.add(permit.machine_id)
+    elif permit.operator_id is not None:
+        changed.operators.add(permit.operator_id)
+    else:
+        changed.enterprises.add(permit.uscc)

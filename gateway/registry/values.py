@@ -4,7 +4,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,8 @@ from stdnum import numdb
 from stdnum.cn import ric
 from stdnum.cn import uscc as stdnum_uscc
 
-from gateway.core.model import MACHINE_ID
+from gateway.core.model import MACHINE_ID, Millis
+from gateway.core.rules import COUNTY_ZONE
 from gateway.store.vault import mask
 
 CERTIFICATE_NUMBER = re.compile(r"T\d{17}[\dX]")
@@ -25,6 +26,10 @@ _ID_NUMBER = re.compile(r"\d{17}[\dX]")
 _USCC = re.compile(r"[0-9A-HJ-NP-RTUW-Y]{18}")
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})-(\d{1,2})|/(\d{1,2})/(\d{1,2}))(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
 _SERIAL = re.compile(r"\d{5}")
+_MOMENT = re.compile(r"(\d{4}[-/]\d{1,2}[-/]\d{1,2})[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.0+)?)?")
+_SERIAL_MOMENT = re.compile(r"(\d{5})(\.\d+)?")
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::00)?")
+_DAYS = re.compile(r"[1-7](?:-[1-7])?(?:[,、]?[1-7](?:-[1-7])?)*")
 _SERIAL_EPOCH = date(1899, 12, 30)
 """Day 0 of Excel's 1900 date system, as it counts from March 1900 on."""
 _ROUNDED = re.compile(r"\d(\.\d+)?[Ee]\+\d+")
@@ -32,6 +37,7 @@ _PERSONAL = re.compile(r"\d{6}(?:19|20)\d{9}[\dXx]|(?<!\d)1\d{10}(?!\d)")
 """An ID number or mobile number."""
 _HIDDEN = re.compile(r"\d{11,}[Xx]?|(?<!\d)\d{3}[ -]\d{4}[ -]\d{4}(?!\d)")
 """What might be one, damaged or in the wrong column. It hides some firms' codes too: file and line tell which."""
+_DAY_S = 86_400
 SHOWN_AT_MOST = 60
 """Characters of a cell that a message repeats."""
 DATES_REMEMBERED = 100_000
@@ -65,6 +71,12 @@ def optional(read: Read) -> Read:
     return or_else(None, read)
 
 
+def either(choices: Mapping[str, str], read: Read) -> Read:
+    """One of the fixed values in English or Chinese, else what ``read`` makes of it."""
+    known = {english: english for english in choices} | {chinese: english for english, chinese in choices.items()}
+    return lambda text: known.get(half_width(text).lower()) or read(text)
+
+
 def half_width(text: str, *, upper: bool = True) -> str:
     """Codes as they are compared: half-width, upper case, without white space and invisible characters.
 
@@ -80,11 +92,12 @@ def half_width(text: str, *, upper: bool = True) -> str:
 # --- texts and codes --------------------------------------------------------------------------------------------
 
 
-def text(length: int) -> Read:
-    """Free text of at most ``length`` characters; runs of white space become one space."""
+def text(length: int, *, folded: bool = False) -> Read:
+    """Free text of at most ``length`` characters; runs of white space become one space. ``folded``: half-width, since
+    it may be an identifier."""
 
     def read(raw: str) -> str:
-        joined = " ".join(raw.split())
+        joined = " ".join((unicodedata.normalize("NFKC", raw) if folded else raw).split())
         if len(joined) > length:
             raise Unreadable(f"is longer than {length} characters")
         if not joined.isprintable():
@@ -226,6 +239,85 @@ def _calendar_day(year: str, month: str, day_of_month: str, otherwise: str) -> d
         return date(int(year), int(month), int(day_of_month))
     except ValueError:
         raise Unreadable(otherwise) from None
+
+
+# --- times of day -----------------------------------------------------------------------------------------------
+
+
+def moment(raw: str) -> Millis:
+    """``YYYY-MM-DD HH:MM[:SS]``, ``YYYY/M/D H:MM`` or Excel's day number with a fraction, in the county's time.
+
+    >>> moment("2026-01-05 08:00") == moment("2026/1/5 8:00") == moment("46027.3333333333")
+    True
+    """
+    written = unicodedata.normalize("NFKC", raw).strip()
+    if serial := _SERIAL_MOMENT.fullmatch(written):
+        return _millis(day(serial[1]), round(float(serial[2] or 0) * _DAY_S))
+    parts = _MOMENT.fullmatch(written)
+    if parts is None:
+        raise Unreadable("is no date with a time: YYYY-MM-DD HH:MM or YYYY/M/D H:MM")
+    second_of_day = _second_of_day(int(parts[2]), int(parts[3]), int(parts[4] or 0))
+    return _millis(day(parts[1]), second_of_day)
+
+
+def _second_of_day(hour: int, minute: int, second: int) -> int:
+    """24:00 is the midnight at the day's end."""
+    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and minute + second):
+        raise Unreadable("holds a time that does not exist")
+    return (hour * 60 + minute) * 60 + second
+
+
+def _millis(on: date, second_of_day: int) -> Millis:
+    try:
+        local = datetime(on.year, on.month, on.day, tzinfo=COUNTY_ZONE) + timedelta(seconds=second_of_day)
+        return round(local.timestamp() * 1000)
+    except OverflowError:
+        raise Unreadable("is a time that does not exist") from None
+
+
+def shown_moment(at: Millis) -> str:
+    """As registry files write it."""
+    return f"{datetime.fromtimestamp(at / 1000, COUNTY_ZONE):%Y-%m-%d %H:%M:%S}"
+
+
+def clock(raw: str) -> str:
+    """A time of day as HH:MM, 00:00 to 24:00.
+
+    >>> clock("8:00"), clock("24:00")
+    ('08:00', '24:00')
+    """
+    parts = _CLOCK.fullmatch(half_width(raw))
+    if parts is None:
+        raise Unreadable("is no time of day: HH:MM")
+    _second_of_day(int(parts[1]), int(parts[2]), 0)
+    return f"{int(parts[1]):02}:{parts[2]}"
+
+
+def first_clock(raw: str) -> str:
+    """A time of day at which something begins: 24:00 is the next day's 00:00."""
+    time = clock(raw)
+    if time == "24:00":
+        raise Unreadable("begins nothing; write 00:00 of the next day")
+    return time
+
+
+def weekdays(raw: str) -> str:
+    """ISO weekdays (Monday is 1) in order, each once, from ``1-5``, ``1,3,5`` or ``135``.
+
+    >>> weekdays("1-5"), weekdays("6，7"), weekdays("1-3,5")
+    ('12345', '67', '1235')
+    """
+    written = half_width(raw)
+    if not _DAYS.fullmatch(written):
+        raise Unreadable(
+            "lists no weekdays 1 to 7, as in 1-5 or 1,3,5; format the column as text, or it becomes a date"
+        )
+    held = set()
+    for first, last in re.findall(r"([1-7])(?:-([1-7]))?", written):
+        if last and last < first:
+            raise Unreadable("names weekdays backwards; write 5-7,1 as 1,5-7")
+        held |= set(range(int(first), int(last or first) + 1))
+    return "".join(map(str, sorted(held)))
 
 
 # --- for messages -----------------------------------------------------------------------------------------------

@@ -8,15 +8,26 @@ import sqlalchemy as sa
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.store.entries import (
+    WITHDRAWN,
     CertificateEntry,
     EmploymentEntry,
     EnterpriseEntry,
     MachineEntry,
     OperatorEntry,
     OptionalText,
+    PermitEntry,
+    WorkHoursEntry,
 )
 from gateway.store.history import STAMP, Row
-from gateway.store.tables import CertificateRow, EmploymentRow, EnterpriseRow, MachineRow, OperatorRow
+from gateway.store.tables import (
+    CertificateRow,
+    EmploymentRow,
+    EnterpriseRow,
+    MachineRow,
+    OperatorRow,
+    PermitRow,
+    WorkHoursRow,
+)
 from gateway.store.vault import Number, Vault, mask
 
 Content = tuple[Any, ...]
@@ -62,7 +73,7 @@ class Form(Struct, frozen=True):
         return any(old[name] != row[name] for name in self.columns)
 
 
-# --- the five tables --------------------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------------------
 
 
 def _enterprise(entry: EnterpriseEntry, _: Vault) -> Content:
@@ -117,6 +128,24 @@ def _machine(entry: MachineEntry, _: Vault) -> Content:
     )
 
 
+def _permit(entry: PermitEntry, _: Vault) -> Content:
+    return (
+        entry.permit_id,
+        entry.operator_id,
+        entry.machine_id,
+        entry.uscc,
+        entry.level,
+        entry.guardian,
+        entry.starts_at,
+        entry.ends_at,
+        entry.status,
+    )
+
+
+def _work_hours(entry: WorkHoursEntry, _: Vault) -> Content:
+    return entry.uscc, entry.machine_id, entry.days, entry.starts, "" if entry.ends == WITHDRAWN else entry.ends
+
+
 def _index(number: OptionalText, vault: Vault) -> OptionalText:
     return vault.index(number) if isinstance(number, str) else number
 
@@ -147,6 +176,17 @@ _CERTIFICATE_COLUMNS = (
     "status",
     "verification",
 )
+_PERMIT_COLUMNS = (
+    "permit_id",
+    "operator_id",
+    "machine_id",
+    "uscc",
+    "level",
+    "guardian",
+    "starts_at",
+    "ends_at",
+    "status",
+)
 
 FORMS: dict[str, Form] = {
     "enterprises": Form(_table(EnterpriseRow), 1, ("uscc", "name", "division", "status"), _enterprise),
@@ -171,4 +211,6 @@ FORMS: dict[str, Form] = {
     "machines": Form(
         _table(MachineRow), 1, ("machine_id", "chip", "uscc", "process", "division", "location", "status"), _machine
     ),
+    "permits": Form(_table(PermitRow), 3, _PERMIT_COLUMNS, _permit),
+    "work_hours": Form(_table(WorkHoursRow), 4, ("uscc", "machine_id", "days", "starts", "ends"), _work_hours),
 }

@@ -8,14 +8,37 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from gateway.core.model import Certificate, Control, Employment, Enterprise, Machine, Operator
+from gateway.core.model import (
+    Certificate,
+    Control,
+    Employment,
+    Enterprise,
+    Machine,
+    Millis,
+    Operator,
+    Permit,
+    WorkHours,
+)
 from gateway.store import history
-from gateway.store.changes import current_version
+from gateway.store.changes import read_state
 from gateway.store.controls import CONTROL_COLUMNS, CONTROLS, control_of
-from gateway.store.entries import UNKNOWN_DAY
+from gateway.store.entries import UNKNOWN_DAY, WITHDRAWN
 from gateway.store.tables import metadata
 
-Known = Enterprise | Operator | Machine | Control | tuple[str, str, Certificate] | tuple[str, Employment]
+PERMITS_KEPT_MS = 8 * 86_400_000
+"""Permits that were over for longer than this when the registries were last confirmed are no longer of concern: a chip
+tells of an unlock by its list within a week, and after one a permit is missing rather than expired."""
+
+Known = (
+    Enterprise
+    | Operator
+    | Machine
+    | Permit
+    | WorkHours
+    | Control
+    | tuple[str, str, Certificate]
+    | tuple[str, Employment]
+)
 """A certificate comes as (number index, operator_id, certificate): number index and item are its key, by which one
 that has moved to another person is found. An employment comes as (operator_id, employment); its key is operator_id,
 uscc and since."""
@@ -50,19 +73,26 @@ def rows_between(connection: Connection, since: int, until: int) -> Iterator[tup
 
     For one consistent view call it in the transaction that ``until`` was read in, on PostgreSQL with REPEATABLE READ.
     """
-    texts, days = _Texts(), _Days()
+    texts, days, state = _Texts(), _Days(), read_state(connection)
+    if state is None:
+        return
+    long_over = state.confirmed_at - PERMITS_KEPT_MS if since == 0 else 0
     for name, (columns, build) in _READERS.items():
         table = metadata.tables[name]
         ended = history.gone(connection, table, since, until) if since else []
         if ended:
             yield name, [Gone(build([row[column] for column in columns], texts, days)) for row in ended]
         for rows in history.states(connection, table, columns, since, until):
-            yield name, [build(row, texts, days) for row in rows]
-    if since == 0 or until == current_version(connection):
+            yield name, _of_concern([build(row, texts, days) for row in rows], long_over)
+    if since == 0 or until == state.version:
         controls = sa.select(*(CONTROLS.c[column] for column in CONTROL_COLUMNS)).where(CONTROLS.c.version > since)
         acts = [control_of(row) for row in connection.execute(controls.order_by(CONTROLS.c.version, CONTROLS.c.at))]
         if acts:
             yield CONTROLS.name, list(acts)
+
+
+def _of_concern(rows: list[Known], long_over: Millis) -> list[Known | Gone]:
+    return [row for row in rows if not isinstance(row, Permit) or row.ends_at > long_over]
 
 
 def _enterprise(row: Any, texts: _Texts, _: _Days) -> Enterprise:
@@ -107,6 +137,26 @@ def _machine(row: Any, texts: _Texts, _: _Days) -> Machine:
     return Machine(machine_id, chip, texts[uscc], texts[process], texts[division], texts[status])
 
 
+def _permit(row: Any, texts: _Texts, _: _Days) -> Permit:
+    permit_id, uscc, operator_id, machine_id, level, guardian, starts_at, ends_at, status = row
+    return Permit(
+        permit_id,
+        texts[uscc],
+        operator_id or None,
+        machine_id or None,
+        texts[level],
+        guardian,
+        starts_at,
+        ends_at,
+        texts[status],
+    )
+
+
+def _work_hours(row: Any, texts: _Texts, _: _Days) -> WorkHours:
+    uscc, machine_id, days, starts, ends = row
+    return WorkHours(texts[uscc], machine_id or None, texts[days], texts[starts], texts[ends or WITHDRAWN])
+
+
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]]] = {
     "enterprises": (("uscc", "division", "status"), _enterprise),
     "operators": (("operator_id", "born_on", "status"), _operator),
@@ -127,4 +177,19 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[Any, _Texts, _Days], Known]
     ),
     "employments": (("operator_id", "uscc", "since", "until"), _employment),
     "machines": (("machine_id", "chip", "uscc", "process", "division", "status"), _machine),
+    "permits": (
+        (
+            "permit_id",
+            "uscc",
+            "operator_id",
+            "machine_id",
+            "level",
+            "guardian",
+            "starts_at",
+            "ends_at",
+            "status",
+        ),
+        _permit,
+    ),
+    "work_hours": (("uscc", "machine_id", "days", "starts", "ends"), _work_hours),
 }

@@ -20,6 +20,8 @@ from gateway.core.model import (
     OpenSession,
     Operator,
     Override,
+    Permit,
+    WorkHours,
 )
 from gateway.core.policy import Policy, Rulebook, parse
 
@@ -84,6 +86,9 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     hold: Literal["locked", "out_of_service"] | None = None
     override: Overriding | None = None
     code: Shown | None = None
+    permits: list[Fields] | None = None
+    hours: list[Fields] = []
+    source_ages: dict[str, int] = {}
     policy: str = ""
 
 
@@ -96,6 +101,7 @@ class AllGood(Struct, forbid_unknown_fields=True, frozen=True):
     operator: Fields
     certificate: Fields
     employment: Fields
+    permit: Fields
     chip_reported: str
     registry_age_s: int
 
@@ -142,6 +148,19 @@ def employment(**different: Any) -> Employment:
     return Employment(**_over({"until": None} | ALL_GOOD.employment, different))
 
 
+def permit(**different: Any) -> Permit:
+    """``starts_at`` and ``ends_at`` may be given as moments; an empty text stands for any or for not known."""
+    fields = _over(ALL_GOOD.permit, different)
+    moments = {name: millis(fields[name]) for name in ("starts_at", "ends_at") if isinstance(fields[name], datetime)}
+    return Permit(**fields | moments)
+
+
+def work_hours(**different: Any) -> WorkHours:
+    """Hours of the all-good machine's firm: on working days from 8 to 18, at all its machines."""
+    firm = {"uscc": ALL_GOOD.machine["uscc"], "machine_id": "", "days": "12345", "starts": "08:00", "ends": "18:00"}
+    return WorkHours(**_over(firm, different))
+
+
 def session(machine_id: str, operator_id: str | None, now: int) -> OpenSession:
     return OpenSession(f"session-{machine_id}", machine_id, operator_id, now + 600_000)
 
@@ -172,6 +191,7 @@ def facts(**different: Any) -> Facts:
         "employments": (employment(),),
         "certificates": (certificate(),),
         "registry_age_s": ALL_GOOD.registry_age_s,
+        "permits": (permit(),),
     }
     return Facts(**fields | different)
 
@@ -209,6 +229,9 @@ def facts_of(row: Row) -> Facts:
         hold=Hold(row.hold, now - 60_000) if row.hold else None,
         override=_override(row.override, now),
         code=CodeUse(step_at(now) + row.code.steps_off, row.code.steps_off, row.code.used) if row.code else None,
+        source_ages=tuple(sorted(row.source_ages.items())),
+        permits=tuple(permit(**one) for one in _or_one(row.permits)),
+        hours=tuple(work_hours(**one) for one in row.hours),
         **person,
     )
 

@@ -13,14 +13,16 @@ from msgspec.structs import replace
 
 from gateway.core import decide as decide_module
 from gateway.core.decide import decide
-from gateway.core.model import Asked, Certificate, Decision, Facts
-from gateway.core.policy import Observe, Policy, Rulebook, document, from_document
+from gateway.core.model import Asked, Certificate, Decision, Facts, Permit
+from gateway.core.policy import OFF_BY_DEFAULT, Observe, Policy, Rulebook, document, from_document
 from gateway.core.reasons import FIXED_CODES, REASONS
 from gateway.core.rules import CERTIFICATE_RULES, RULES, CertificateRule, Rule, RuleGroup
 from tests.core.matrix import asked, facts, operator, session
 from tests.core.worlds import policies, requests, whole_minutes, worlds
 
 DEFAULT = Rulebook(Policy())
+STRICT = Rulebook(Policy(rules=dict.fromkeys(OFF_BY_DEFAULT, "enforce")))
+"""Every rule enforced."""
 SHANGHAI_MS = 8 * 3_600_000
 DAY_S = 86_400
 
@@ -81,7 +83,7 @@ def test_decide_never_raises_whatever_it_is_given(in_facts: dict[str, Any], in_a
 
 @pytest.mark.parametrize("name", sorted(set(Facts.__struct_fields__) - {"operator_id"}))
 def test_a_fact_that_cannot_be_looked_at_denies(name: str) -> None:
-    decision = decide(asked(), facts(**{name: Bomb()}), DEFAULT)
+    decision = decide(asked(), facts(**{name: Bomb()}), STRICT)
     assert decision.outcome == "deny"
     assert "internal_error" in decision.reasons or name == "hold"  # whatever holds a machine holds it
 
@@ -155,6 +157,22 @@ def _ended_employment(situation: Situation) -> Situation:
     return request, replace(world, employments=now_over)
 
 
+def _ended_permits(situation: Situation) -> Situation:
+    request, world = situation
+    over = tuple(replace(one, ends_at=world.now) if _runs(one, world.now) else one for one in world.permits)
+    return request, replace(world, permits=over)
+
+
+def _guarding_himself(situation: Situation) -> Situation:
+    request, world = situation
+    alone = tuple(replace(one, guardian=world.operator_id) if _runs(one, world.now) else one for one in world.permits)
+    return request, replace(world, permits=alone)
+
+
+def _runs(one: Permit, now: int) -> bool:
+    return one.starts_at <= now < one.ends_at
+
+
 def _every_certificate(change: Callable[[Certificate], Certificate]) -> Callable[[Situation], Situation]:
     return lambda situation: (
         situation[0],
@@ -223,7 +241,9 @@ WORSENINGS: dict[str, Callable[[Situation], Situation]] = {
     "the operator is blocked": _blocked_operator,
     "the operator is a child": _child,
     "the employment has ended": _ended_employment,
+    "the permits have ended": _ended_permits,
     "the registries are old": _about(registry_age_s=100 * DAY_S),
+    "a source is old": _about(source_ages=(("county", 100 * DAY_S), ("files", 100 * DAY_S))),
     "the clock was set back": _about(clock_behind_s=3 * 86_400 * 30),
     "the request waited long": _about(waited_ms=120_000),
     "the request is old": _stale_request,
@@ -239,6 +259,8 @@ LOSSES: dict[str, Callable[[Situation], Situation]] = {
     "nobody is named": _about(operator_id=None, operator=None, employments=(), certificates=()),
     "there is no employment": _about(employments=()),
     "there is no certificate": _about(certificates=()),
+    "there is no permit": _about(permits=()),
+    "the welder is the guardian": _guarding_himself,
     "nobody has ever confirmed the registries": _about(registry_age_s=None),
 }
 
@@ -258,13 +280,13 @@ def test_a_worse_fact_never_turns_a_refusal_into_an_allow(
 @settings(max_examples=25)
 @given(request=requests, world=worlds(whole_minutes, override=st.none()))
 def test_a_fact_that_is_lost_never_turns_a_refusal_into_an_allow(loss: str, request: Asked, world: Facts) -> None:
-    before, after = decide(request, world, DEFAULT), decide(*LOSSES[loss]((request, world)), DEFAULT)
+    before, after = decide(request, world, STRICT), decide(*LOSSES[loss]((request, world)), STRICT)
     assert (before.outcome, after.outcome) != ("deny", "allow")
 
 
 @pytest.mark.parametrize("worse", [*WORSENINGS, *LOSSES])
 def test_each_worse_fact_denies_where_all_else_is_good_unless_it_worsens_nothing(worse: str) -> None:
-    decision = decide(*(WORSENINGS | LOSSES)[worse]((asked(), facts())), DEFAULT)
+    decision = decide(*(WORSENINGS | LOSSES)[worse]((asked(), facts())), STRICT)
     assert decision.outcome == "deny"
 
 

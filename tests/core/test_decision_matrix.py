@@ -13,8 +13,6 @@ DROPPED_BEFORE_THE_DECISION = {"request_retained"}
 """A retained request is a replay: it is dropped and recorded without being decided or answered."""
 FACTS_COME_LATER = {
     "machine_offline": "needs the unlock asked for by phone",
-    "permit_missing": "needs hot-work permits, which are not yet among the registries",
-    "permit_expired": "needs hot-work permits, which are not yet among the registries",
 }
 
 

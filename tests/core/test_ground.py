@@ -14,6 +14,7 @@ from gateway.core.reasons import REASONS
 from gateway.core.rules import CERTIFICATE_RULES
 from gateway.core.session import CHIP_GIVES_UP_S
 from tests.core.matrix import ALL_GOOD, YESTERDAY, asked, certificate, employment, facts, millis
+from tests.core.permission import moments_that_matter, outside_hours, permit_expired
 from tests.core.worlds import policies, requests, worlds
 
 DEFAULT = Rulebook(Policy())
@@ -48,9 +49,10 @@ def test_invariant_start_by_and_lease_end_before_everything_that_the_allow_rests
     for code, end in _ends(decision, world, holds.grace):
         if holds.modes[code] == "enforce":
             assert over <= max(end, _let_pass_until(code, world)), code
-    if holds.modes["outside_permitted_hours"] == "enforce":
-        permitted_until = world.now + _permitted_ms(world.now, policy)
-        assert over <= max(permitted_until, _let_pass_until("outside_permitted_hours", world))
+    for code, forbids in (("permit_expired", permit_expired), ("outside_permitted_hours", outside_hours)):
+        if holds.modes[code] == "enforce":
+            first = max(world.now, _let_pass_until(code, world))
+            assert not any(forbids(world, policy, at) for at in moments_that_matter(world, first, over)), code
 
 
 def _starts_within_s(request: Asked, decision: Decision) -> int:
@@ -77,17 +79,6 @@ def _ends(decision: Decision, world: Facts, grace: dict[str, int]) -> Iterator[t
                 yield "certificate_review_overdue", due + grace["certificate_review_overdue"] * DAY_S * 1000
     if world.employments and all(work.until is not None for work in world.employments):
         yield "employment_ended", max(_end_of(work.until or date.max) for work in world.employments)
-
-
-def _permitted_ms(now: int, policy: Policy) -> int:
-    """How long the permitted hours go on."""
-    start, until = (
-        (int(clock[:2]) * 60 + int(clock[3:])) * 60_000 for clock in (policy.hours.start, policy.hours.until)
-    )
-    day = DAY_S * 1000
-    if (until - start) % day == 0:
-        return 1000 * day
-    return (until - (now + SHANGHAI_MS)) % day
 
 
 @pytest.mark.parametrize(

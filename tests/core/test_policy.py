@@ -13,6 +13,7 @@ from gateway.core.policy import (
     OFF_BY_DEFAULT,
     Colours,
     Offline,
+    Permits,
     Policy,
     PolicyError,
     Retention,
@@ -54,6 +55,9 @@ answer_within_s = 5
 [registry]
 max_age_s = 3600
 
+[registry.sources]
+permits = 600
+
 [credentials]
 kinds = ["badge"]
 
@@ -66,6 +70,12 @@ lease_s = 300
 [hours]
 from = "22:00"
 until = "06:30"
+
+[permits]
+special_hours = 4
+grade_1_hours = 6
+grade_2_hours = 24
+guardian_required = true
 
 [age]
 min_years = 20
@@ -107,10 +117,11 @@ def test_every_section_of_the_document_is_read() -> None:
     lease = policy.lease
     assert (lease.lease_s, lease.start_by_s, lease.idle_lock_s, lease.drain_deadline_s) == (600, 20, 300, 60)
     assert (policy.requests.max_age_s, policy.requests.answer_within_s) == (45, 5)
-    assert policy.registry.max_age_s == 3600
+    assert (policy.registry.max_age_s, policy.registry.sources) == (3600, {"permits": 600})
     assert policy.credentials.kinds == ("badge",)
     assert policy.offline == Offline(for_s=7200, operators=10, recent_days=14, lease_s=300)
     assert (policy.hours.start, policy.hours.until) == ("22:00", "06:30")
+    assert policy.permits == Permits(4, 6, 24, guardian_required=True)
     assert (policy.age.min_years, policy.age.max_years) == (20, 60)
     assert policy.colours == Colours(30, "grey", "red", "yellow", "blue")
     assert policy.observe.enabled
@@ -129,11 +140,14 @@ def test_defaults_are_those_that_are_published() -> None:
     lease = policy.lease
     assert (lease.lease_s, lease.start_by_s, lease.idle_lock_s, lease.drain_deadline_s) == (900, 30, 900, 120)
     assert (policy.requests.max_age_s, policy.requests.answer_within_s) == (60, 10)
-    assert policy.registry.max_age_s == 7 * 24 * 3600
+    assert (policy.registry.max_age_s, policy.registry.sources) == (7 * 24 * 3600, {})
     assert policy.credentials.kinds == ("badge", "code")
     offline = policy.offline
     assert (offline.for_s, offline.operators, offline.recent_days, offline.lease_s) == (0, 20, 30, 900)
     assert (policy.hours.start, policy.hours.until) == ("00:00", "24:00")
+    permits = policy.permits
+    assert (permits.special_hours, permits.grade_1_hours, permits.grade_2_hours) == (8, 8, 72)
+    assert not permits.guardian_required
     assert (policy.age.min_years, policy.age.max_years) == (18, 63)
     colours = policy.colours
     assert (colours.in_order, colours.soon, colours.barred, colours.none) == ("blue", "yellow", "red", "grey")
@@ -234,6 +248,7 @@ def test_the_hash_does_not_change_when_a_default_is_written_out() -> None:
         "requests.max_age_s = 61",
         "requests.answer_within_s = 9",
         "registry.max_age_s = 1",
+        "registry.sources.permits = 604800",
         "credentials.kinds = []",
         'credentials.kinds = ["code"]',
         "offline.for_s = 1",
@@ -242,6 +257,10 @@ def test_the_hash_does_not_change_when_a_default_is_written_out() -> None:
         "offline.lease_s = 901",
         'hours.from = "00:01"',
         'hours.until = "23:59"',
+        "permits.special_hours = 7",
+        "permits.grade_1_hours = 7",
+        "permits.grade_2_hours = 71",
+        "permits.guardian_required = true",
         "age.min_years = 19",
         "age.max_years = 62",
         "colours.soon_days = 59",
@@ -267,7 +286,7 @@ def test_the_hash_changes_with_whatever_is_said(changed: str) -> None:
 
 def test_the_hash_of_the_default_policy_changes_only_on_purpose() -> None:
     """Recorded decisions name this hash. A new default or a new section makes a new one: say so in the changelog."""
-    assert policy_hash(Policy()) == "00fac666fe7a53cfcc72177fdd43caa553cdfd3d649941cd123ff5021dea64d4"
+    assert policy_hash(Policy()) == "063fcd8fa2e3561619e960927e3e9a8fdbf6f4a29160861cd5091320e26fefad"
     assert re.fullmatch("[0-9a-f]{64}", policy_hash(Policy()))
 
 
@@ -303,6 +322,12 @@ BAD = [
     ("[requests]\nmax_age_s = nan\n", 2, "max_age_s"),
     ("[requests]\nanswer_within_s = 31\n", 2, "answer_within_s"),
     ("[lease]\nlease_s = 60\n\n[registry]\nmax_age_s = 'a week'\n", 5, "max_age_s"),
+    ("[registry.sources]\nfirms = 60\npermits = 0\n", 3, "permits"),
+    ("[registry]\nsources = 'permits'\n", 2, "sources"),
+    ("[permits]\nspecial_hours = 0\n", 2, "special_hours"),
+    ("[permits]\ngrade_2_hours = 721\n", 2, "grade_2_hours"),
+    ("[permits]\ngrade_3_hours = 8\n", 2, "grade_3_hours"),
+    ("[permits]\nguardian_required = 'yes'\n", 2, "guardian_required"),
     ("[credentials]\nkinds = 'badge'\n", 2, "kinds"),
     ("[credentials]\nkinds = ['face']\n", 2, "kinds"),
     ("[offline]\nfor_s = -1\n", 2, "for_s"),

@@ -22,8 +22,12 @@ from gateway.core.model import (
     Operator,
     OperatorStatus,
     Override,
+    Permit,
+    PermitLevel,
+    PermitStatus,
     Process,
     Verification,
+    WorkHours,
 )
 from gateway.core.policy import (
     GRACE_CODES,
@@ -35,12 +39,25 @@ from gateway.core.policy import (
     Lease,
     Observe,
     Offline,
+    Permits,
     Policy,
+    Registry,
     Retention,
     Scope,
 )
 from gateway.core.reasons import FIXED_CODES, REASONS
-from tests.core.matrix import ALL_GOOD, asked, certificate, employment, enterprise, facts, machine, millis, operator
+from tests.core.matrix import (
+    ALL_GOOD,
+    asked,
+    certificate,
+    employment,
+    enterprise,
+    facts,
+    machine,
+    millis,
+    operator,
+    permit,
+)
 
 NOW = millis(ALL_GOOD.now)
 TODAY = ALL_GOOD.now.date()
@@ -136,6 +153,43 @@ overrides: st.SearchStrategy[Override | None] = mostly(
         whole_minutes,
     ),
 )
+hours_of_permits = st.integers(-80, 30).map(lambda n: NOW + n * 60 * MINUTE_MS)
+permits: st.SearchStrategy[tuple[Permit, ...]] = mostly(
+    (permit(),),
+    st.lists(
+        st.builds(
+            permit,
+            operator_id=mostly(operator().operator_id, st.sampled_from([None, "P000999"])),
+            machine_id=mostly(machine().machine_id, st.sampled_from([None, "HJ-0002"])),
+            uscc=mostly(machine().uscc, st.just("91330521MA00000025")),
+            level=_one_of(PermitLevel),
+            guardian=mostly("P000456", st.sampled_from([None, operator().operator_id])),
+            starts_at=hours_of_permits,
+            ends_at=hours_of_permits | whole_minutes,
+            status=mostly("approved", _one_of(PermitStatus)),
+        ),
+        max_size=4,
+    ).map(tuple),
+)
+clocks = st.builds(lambda h, m: f"{h:02}:{m:02}", st.integers(0, 23), st.sampled_from([0, 0, 30, 59]))
+working_hours: st.SearchStrategy[tuple[WorkHours, ...]] = mostly(
+    (),
+    st.lists(
+        st.builds(
+            WorkHours,
+            mostly(machine().uscc, st.just("91330521MA00000025")),
+            st.sampled_from([None, None, machine().machine_id, "HJ-0002"]),
+            st.sets(st.sampled_from("1234567"), min_size=1).map(lambda held: "".join(sorted(held))),
+            clocks,
+            clocks | st.just("24:00"),
+        ),
+        max_size=4,
+    ).map(tuple),
+)
+source_ages: st.SearchStrategy[tuple[tuple[str, int], ...]] = mostly(
+    (),
+    st.dictionaries(st.sampled_from(["files", "county"]), st.integers(0, 30 * 86_400)).map(lambda d: tuple(d.items())),
+)
 codes: st.SearchStrategy[CodeUse | None] = mostly(
     None, st.builds(CodeUse, st.integers(0, 10**9), st.integers(-3, 3), st.booleans())
 )
@@ -170,6 +224,9 @@ def worlds(
         hold=holds,
         override=override,
         code=codes,
+        source_ages=source_ages,
+        permits=permits,
+        hours=working_hours,
     )
 
 
@@ -188,7 +245,13 @@ policies: st.SearchStrategy[Policy] = st.builds(
     lease=st.builds(Lease, lease_s=st.integers(1, 30 * 86_400) | st.integers(1, 1800), start_by_s=st.integers(1, 30)),
     credentials=mostly(Credentials(), st.sampled_from([Credentials(()), Credentials(("code",))])),
     offline=mostly(Offline(), st.builds(Offline, st.integers(0, 604_800), st.integers(1, 40), st.integers(1, 366))),
+    registry=mostly(
+        Registry(), st.builds(Registry, st.integers(1, 30 * 86_400), st.just({"county": 3600}) | st.just({}))
+    ),
     hours=st.builds(Hours, _clocks, _clocks),
+    permits=mostly(
+        Permits(), st.builds(Permits, st.integers(1, 24), st.integers(1, 24), st.integers(1, 100), st.booleans())
+    ),
     age=st.builds(Age, st.integers(14, 30), st.integers(50, 100)),
     colours=mostly(Colours(), st.builds(Colours, st.integers(0, 366), *4 * [_one_of(Colour)])),
     observe=_observes,

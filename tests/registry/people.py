@@ -33,6 +33,11 @@ MACHINES = [
     ["machine_id", "chip", "uscc", "process", "division", "location", "status"],
     ["HJ-0001", "C-1", FIRM, "fusion", "330521", "一号车间", "active"],
 ]
+PERMITS = [
+    ["permit_id", "uscc", "operator_id", "machine_id", "level", "guardian", "starts_at", "ends_at", "status"],
+    ["DH-1", FIRM, "P-1", "HJ-0001", "grade_1", "P-2", "2026-01-05 08:00", "2026-01-05 16:00", "approved"],
+]
+WORK_HOURS = [["uscc", "machine_id", "days", "from", "until"], [FIRM, "", "1-5", "08:00", "18:00"]]
 FILES = {
     "enterprises": ENTERPRISES,
     "operators": OPERATORS,
