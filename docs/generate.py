@@ -24,6 +24,7 @@ from payloads import DriftError, fields, meanings, readable
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
+from source_keys import SOURCE_KEYS
 
 import gateway.cli
 import simulator.cli
@@ -33,6 +34,7 @@ from gateway.core.reasons import FIXED_CODES, REASONS, Reason
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.mqtt import mosquitto
 from gateway.observe.metrics import Metrics
+from gateway.registry import pace, pages, sources
 from gateway.registry.columns import KINDS, Column
 from gateway.settings import Settings
 from gateway.wire import acl, messages, topics
@@ -553,12 +555,55 @@ def registry_columns() -> str:
     return "\n\n".join(parts)
 
 
+def source_keys(struct: type) -> Callable[[], str]:
+    """The keys of one table of ``registry.toml``."""
+
+    def block() -> str:
+        left = dict(SOURCE_KEYS[struct])
+        for name in struct.__struct_fields__:  # type: ignore[attr-defined]
+            if name not in left:
+                raise DriftError(f"docs/source_keys.py: SOURCE_KEYS lacks {struct.__name__}.{name}")
+        rows = [[code(f.name), _key_type(f.type), _key_default(f), left.pop(f.name)] for f in fields(struct)]
+        if left:
+            raise DriftError(f"docs/source_keys.py: {struct.__name__} has no {', '.join(left)}")
+        return table(["key", "values", "default", "meaning"], rows)
+
+    return block
+
+
+def breaker_table() -> str:
+    rows = [[code(state), code(cue), code(after), text(why)] for (state, cue), (after, why) in pace.TABLE.items()]
+    return table(["state", "cue", "next state", "why"], rows)
+
+
+def fetch_problems() -> str:
+    return table(["problem", "meaning"], [[code(name), text(why)] for name, why in pages.PROBLEMS.items()])
+
+
+def _key_type(kind: types.Type) -> str:
+    return "table" if isinstance(kind, types.StructType | types.DictType) else described(kind)
+
+
+def _key_default(field: types.Field) -> str:
+    plain = isinstance(field.default, str | int | float)
+    return "required" if field.required else code(json.dumps(field.default)) if plain and field.default != "" else ""
+
+
 def _choices(column: Column) -> str:
     listed = ", ".join(f"{code(english)} {chinese}" for english, chinese in column.choices.items())
     return listed + (" personal: sealed and masked" if column.personal else "")
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "sources-keys": source_keys(sources.Sources),
+    "source-keys": source_keys(sources.Source),
+    "auth-keys": source_keys(sources.Auth),
+    "breaker-keys": source_keys(sources.Breaker),
+    "names-keys": source_keys(sources.Names),
+    "sender-keys": source_keys(sources.Sender),
+    "guard-keys": source_keys(sources.GuardTable),
+    "breaker-table": breaker_table,
+    "fetch-problems": fetch_problems,
     "settings": settings,
     "metrics": metrics,
     "commands": commands,

@@ -21,6 +21,7 @@ from simulator.conformance.cli import app as conformance
 from simulator.fleet import Fleet, FleetError, FleetOptions, Progress
 from simulator.link import Broker, BrokerUrlError, CredentialsError, parse_broker, parse_passwords
 from simulator.registry import RegistryFileError, load
+from simulator.registry_service.cli import registry
 from simulator.report import Report
 from simulator.scenario import SCENARIOS, ScenarioName
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(conformance, name="conformance")
+app.command()(registry)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 

@@ -12,6 +12,7 @@ from gateway.cli import holds, versions
 from gateway.cli.console import bar, err, out, reporting_errors
 from gateway.cli.desk import opened
 from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
+from gateway.cli.sources import sources_command, sync_command
 from gateway.clock import now_ms
 from gateway.core.rules import local_time
 from gateway.registry.importer import Report, Store, import_files
@@ -25,6 +26,8 @@ from gateway.store.vault import open_vault
 from gateway.store.writing import How, Summary
 
 app = typer.Typer(help="Registries of firms, people, certificates, employments and machines.", no_args_is_help=True)
+app.command("sync")(sync_command)
+app.command("sources")(sources_command)
 
 SHOWN = 50
 """Bad rows that are printed; the others are counted."""

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from gateway.core.documents import Document, DocumentError
 from gateway.core.model import Colour, PermitLevel
 from gateway.core.reasons import FIXED_CODES, REASONS
 
@@ -21,9 +21,6 @@ PermitHours = Annotated[int, Meta(ge=1, le=30 * 24)]
 
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
 OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
-
-ANY_KEY = "*"
-"""Stands in a path for a key of a table that the decoder does not name."""
 
 
 class PolicyError(Exception):
@@ -226,17 +223,13 @@ def _effective(policy: Policy, division: str | None, uscc: str | None) -> Effect
 
 def parse(text: str, name: str = "policy") -> Policy:
     """A policy from its TOML text; raises PolicyError with the line and the reason."""
+    toml = Document(text, name, "docs/policy.md")
     try:
-        raw = tomllib.loads(text)
-        policy = msgspec.convert(raw, Policy, strict=True)
-    except tomllib.TOMLDecodeError as error:
-        problem = str(error).replace("at end of document", f"at line {len(text.splitlines())}, end of document")
-        raise PolicyError(f"{name}: not valid TOML: {problem}") from error
-    except msgspec.ValidationError as error:
-        path, problem = _path_of(str(error))
-        raise PolicyError(_located(text, name, _exactly(raw, path), problem)) from error
-    for path, problem in _problems(policy):
-        raise PolicyError(_located(text, name, path, problem))
+        policy = toml.decode(Policy)
+        for path, problem in _problems(policy):
+            raise toml.error(path, problem)
+    except DocumentError as error:
+        raise PolicyError(str(error)) from error
     return policy
 
 
@@ -287,63 +280,3 @@ def _scopes(policy: Policy) -> list[tuple[tuple[str, ...], Policy | Scope]]:
         *((("division", key), scope) for key, scope in policy.division.items()),
         *((("enterprise", key), scope) for key, scope in policy.enterprise.items()),
     ]
-
-
-def _path_of(message: str) -> tuple[tuple[str, ...], str]:
-    """``Expected `int`, got `str` - at `$.lease.lease_s``` as path and problem."""
-    problem, _, where = message.partition(" - at ")
-    unknown = re.search(r"unknown field `([^`]+)`", problem)
-    keys = re.sub(r"\[[0-9]+\]", "", where.strip("`").removeprefix("$").replace("[...]", f".{ANY_KEY}"))
-    path = tuple(part for part in keys.split(".") if part)
-    return (*path, unknown.group(1)) if unknown else path, f"{problem}; see docs/policy.md"
-
-
-def _exactly(raw: dict[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
-    """``path`` with the keys that the decoder left out: each is the first one that is refused by itself."""
-    held: Any = raw
-    for depth, key in enumerate(path):
-        if key == ANY_KEY:
-            refused = (name for name in held if not _converts({name: held[name]}, path[:depth]))
-            key = next(refused, ANY_KEY)
-            path = (*path[:depth], key, *path[depth + 1 :])
-        held = held.get(key, {}) if isinstance(held, dict) else {}
-    return path
-
-
-def _converts(held: dict[str, Any], path: tuple[str, ...]) -> bool:
-    """Whether a document that holds nothing else, under ``path``, is taken."""
-    for key in reversed(path):
-        held = {key: held}
-    try:
-        msgspec.convert(held, Policy, strict=True)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _located(text: str, name: str, path: tuple[str, ...], problem: str) -> str:
-    number = _line_of(text, path)
-    line = text.splitlines()[number - 1].strip() if text else ""
-    return f"{name}, line {number}: {'.'.join(path) or 'document'}: {problem} (the line reads: {line})"
-
-
-def _line_of(text: str, path: tuple[str, ...]) -> int:
-    """The 1-based line of the deepest part of ``path`` that the text names in its section."""
-    section: list[str] = []
-    best, depth = 1, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            section = [part.strip(" \"'") for part in stripped.strip("[] ").split("#")[0].split(".")]
-            here = section
-        else:
-            here = [*section, *(part.strip(" \"'") for part in stripped.split("=")[0].split("."))]
-        matched = min(len(here), len(path)) if _names(here, path) else 0
-        if matched > depth:
-            best, depth = number, matched
-    return best
-
-
-def _names(here: list[str], path: tuple[str, ...]) -> bool:
-    """Whether ``here`` is ``path``, leads to it or lies below it."""
-    return all(want in (ANY_KEY, have) for have, want in zip(here, path, strict=False))

@@ -132,7 +132,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something outside failed and is being retried. ``where`` is broker, database, registry or shutdown."""
+    """Something outside failed and is being retried. ``where`` is broker, database, registry, shutdown or a
+    source's name."""
 
     where: str
     problem: str
@@ -162,6 +163,15 @@ class RegistryLoaded:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSynced:
+    """One pass of a remote registry is over; ``rows`` were read in ``seconds``, with what was wrong told apart."""
+
+    source: str
+    rows: int
+    seconds: float
+
+
 Observed = (
     Decided
     | Repeated
@@ -181,6 +191,7 @@ Observed = (
     | Recovered
     | RegistryLoaded
     | PolicyAdopted
+    | SourceSynced
 )
 Observer = Callable[[Observed], None]
 

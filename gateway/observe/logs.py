@@ -68,6 +68,8 @@ class Log:
                 self._log.info("recovered", where=where, detail=detail)
             case events.RegistryLoaded(version, _, rows, seconds):
                 self._log.info("registry.loaded", version=version, rows=rows, seconds=round(seconds, 3))
+            case events.SourceSynced(source, rows, seconds) if rows:
+                self._log.info("source.synced", source=source, rows=rows, seconds=round(seconds, 3))
             case events.PolicyAdopted(version, digest):
                 self._log.info("policy.adopted", version=version, hash=digest)
             case events.Locking(session_id, machine_id, _, reason, again) if not again:

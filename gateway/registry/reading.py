@@ -167,7 +167,7 @@ class Collected:
 
     def _take(self, plan: Plan, sheet: Sheet) -> None:
         file, table, lines = self._names[-1], self.tables[plan.kind.name], 0
-        for line, read in _LineReader(plan, file, len(sheet.headers), self.warn).entries(sheet):
+        for line, read in LineReader(plan, file, len(sheet.headers), self.warn).entries(sheet):
             lines += 1
             if isinstance(read, list):
                 self.bad.add(read)
@@ -204,8 +204,8 @@ def _uncontradicted(table: Table) -> list[Entry]:
     return [entry for place, entry in enumerate(table.entries) if place not in table.contradicted]
 
 
-class _LineReader:
-    """Makes entries of one file's lines."""
+class LineReader:
+    """Makes entries of lines of text cells; ``width`` is how many cells a line may have."""
 
     def __init__(self, plan: Plan, file: str, width: int, warn: Callable[[str, int, str], None]) -> None:
         self._kind, self._file, self._width, self._warn = plan.kind, file, width, warn
@@ -218,9 +218,10 @@ class _LineReader:
             if isinstance(cells, Broken):
                 yield line, [self._bad(line, None, "", cells.reason)]
             elif any(cells) and any(cell.strip() for cell in cells):
-                yield line, self._entry(line, cells)
+                yield line, self.entry(line, cells)
 
-    def _entry(self, line: int, cells: Cells) -> Entry | list[BadRow]:
+    def entry(self, line: int, cells: Cells) -> Entry | list[BadRow]:
+        """The line's entry, or everything that is wrong with it."""
         values: dict[str, Any] = {}
         complaints = self._too_long(line, cells)
         for index, into, read, column in self._cells:

@@ -194,6 +194,7 @@ class Snapshot:
                 raise TypeError(f"{type(row).__name__} is no registry row that can go")
 
     def _leave(self, operator_id: str, employment: Employment) -> None:
+        """Take away the employment by the same firm from the same day on."""
         works = self.employments.get(operator_id, ())
         key = (employment.uscc, employment.since)
         self.employments[operator_id] = tuple(work for work in works if (work.uscc, work.since) != key)
@@ -201,12 +202,8 @@ class Snapshot:
     def _employ(self, operator_id: str, employment: Employment) -> None:
         if not self.employments_at(operator_id, employment.uscc):
             self._staff.setdefault(employment.uscc, []).append(operator_id)
-        others = [
-            work
-            for work in self.employments.get(operator_id, ())
-            if work.uscc != employment.uscc or work.since not in (employment.since, None)
-        ]
-        self.employments[operator_id] = (*others, employment)
+        self._leave(operator_id, employment)
+        self.employments[operator_id] = (*self.employments[operator_id], employment)
 
     def _certify(self, operator_id: str, certificate: Certificate) -> set[str]:
         """Put the certificate to its holder, and take it from whoever held it before. Returns whom that concerns."""

@@ -237,12 +237,13 @@ def gone(connection: Connection, table: Table, since: int, until: int) -> list[R
 
 
 def touched_since(connection: Connection, table: Table, version: int) -> list[RowKey]:
-    """Keys of rows that any later version wrote."""
+    """Keys of rows that any later version wrote, also where somebody is about to write over them."""
     names = key_columns(table)
     later = numbers(CHANGES.c.version > version)
     live = sa.select(*(table.c[name] for name in names)).where(table.c.change.in_(later))
     keys = {tuple(row) for row in connection.execute(live)}
-    past = sa.select(HISTORY.c.row).where(HISTORY.c.kind == table.name, HISTORY.c.to_change.in_(later))
+    touched = HISTORY.c.to_change.in_(later) | HISTORY.c.from_change.in_(later)
+    past = sa.select(HISTORY.c.row).where(HISTORY.c.kind == table.name, touched)
     keys |= {row_key(table, unpack(table, packed)) for (packed,) in connection.execute(past)}
     return sorted(keys)
 

@@ -196,7 +196,12 @@ def test_the_gate_agrees_with_the_colours(person: Person, rulebook: Rulebook, ah
                 rulebook,
             ).reasons
         }
-        about_person = refused - {"outside_permitted_hours", "operator_not_employed", "employment_ended"}
+        about_person = refused - {
+            "registry_stale",
+            "outside_permitted_hours",
+            "operator_not_employed",
+            "employment_ended",
+        }
         if standing.state == "in_order":
             assert not about_person - {"credential_unknown"}
         if standing.state == "barred":

@@ -20,6 +20,7 @@ from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.keys import open_keys
 from gateway.observe import logs
 from gateway.observe.metrics import Metrics
+from gateway.registry import sources
 from gateway.settings import Settings, load_settings
 from gateway.store.engine import open_engine
 from gateway.store.journal import Batch, Journal
@@ -243,6 +244,28 @@ def test_the_examples_in_the_example_policy_are_valid() -> None:
     policy = parse(_with_examples_switched_on(DEPLOY / "policy.example.toml"))
     assert policy.division
     assert policy.enterprise
+
+
+@pytest.mark.parametrize("block", all_blocks("toml sources"), ids=str)
+def test_sources_in_the_documents_are_valid(block: Block) -> None:
+    assert sources.parse(block.content).sources
+
+
+def test_the_example_sources_are_the_default_ones() -> None:
+    example = (DEPLOY / "registry.example.toml").read_text(encoding="utf-8")
+    parsed = sources.parse(example)
+    (province,) = parsed.sources.values()
+    assert province == sources.Source(province.kind, province.base_url, province.registries)
+    assert parsed == sources.Sources(sources={"province": province})
+
+
+def test_the_example_sources_have_every_key() -> None:
+    everything = sources.parse(_with_examples_switched_on(DEPLOY / "registry.example.toml"))
+    assert everything.push
+    assert everything.precedence
+    text = (DEPLOY / "registry.example.toml").read_text(encoding="utf-8")
+    keys = {name for struct in (sources.Source, sources.Names, sources.Breaker) for name in struct.__struct_fields__}
+    assert {key for key in keys if key not in text} == set()
 
 
 @pytest.fixture

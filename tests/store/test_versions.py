@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from gateway.core.model import Certificate, CertificateStatus, Employment, OperatorStatus
 from gateway.registry.snapshot import Snapshot, read_delta
-from gateway.store import changes, writing
 from gateway.store import registry as registries
+from gateway.store import writing
 from gateway.store.changes import ABANDONED_MS, Origin, UnderWay, current_version
 from gateway.store.entries import UNKNOWN_DAY, CertificateEntry, EmploymentEntry, Entry, OperatorEntry
 from gateway.store.history import life_of
@@ -81,8 +81,7 @@ class Registry:
         parts: list[Part] = list(registries._parts(wished, 1))
         change = writing._begin(self.engine, done)
         writing._write_parts(self.engine, done, parts, ({}, change))
-        with self.engine.begin() as connection:
-            changes.lay_down_pen(connection, change)
+        writing.take_back(self.engine, change)
 
     def a_while_later(self) -> None:
         """The one who was writing has been silent for too long."""
