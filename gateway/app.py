@@ -23,9 +23,12 @@ from gateway.observe.feed import UsageFold
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.registry.lookup import Books, Lookup
 from gateway.registry.snapshot import Snapshot
+from gateway.registry.sources import Sources, load_sources
 from gateway.settings import Settings
 from gateway.store.engine import open_engine
+from gateway.store.vault import open_vault
 from gateway.store.writer import Writer
 from gateway.upkeep import Upkeep, read_rulebook
 from gateway.web.api import Api
@@ -68,8 +71,20 @@ class Gateway:
             settings.broker_tls,
             settings.mqtt,
         )
-        self._pipeline = Pipeline(self._state, self._writer, self._link, self._hub, accept_clock=settings.accept_clock)
-        self._upkeep = Upkeep(self._engine, self._state, self._pipeline.wake, self._hub)
+        self._pipeline = Pipeline(
+            self._state,
+            self._writer,
+            self._link,
+            self._hub,
+            accept_clock=settings.accept_clock,
+            look_up=lambda operator_id: self._lookup.ask(operator_id),
+        )
+        sources = load_sources(settings.registry) if settings.registry else Sources()
+        required = frozenset(name for name, source in sources.sources.items() if source.required)
+        self._upkeep = Upkeep(self._engine, self._state, self._pipeline.wake, self._hub, required)
+        books = Books(self._engine, open_vault(settings.keys), sources.how(), self._upkeep.load_registry)
+        self._lookup = Lookup(sources, books, self._pipeline.resume, self._hub)
+        self._state.lookups.offered = self._lookup.offered
         self._upkeep.on_registry = lambda: self._link.publish([self._status(online=True)])
         self._api = Api(self._state, code_keys, settings.api_token)
         self._stop = asyncio.Event()
@@ -90,6 +105,7 @@ class Gateway:
                 group.create_task(self._upkeep.watch_policy(self._settings.policy), name="policy watch"),
                 group.create_task(self._watch_database(), name="database watch"),
                 group.create_task(self._keep_time(), name="timekeeper"),
+                group.create_task(self._lookup.run(), name="look-ups"),
             ]
             await self._stop.wait()
             await self._drain(pipeline)
@@ -168,6 +184,8 @@ class Gateway:
         metrics.broker.set(self._link.connected)
         metrics.database.set(self._pipeline.database_ok)
         metrics.age.set(self._state.snapshot.age_s(now_ms()) or 0)
+        for source, age_s in self._state.snapshot.source_ages(now_ms()):
+            metrics.source_age.labels(source).set(age_s)
         metrics.clock.set(self._state.clock_behind_s(now_ms()))
         metrics.observers.set(self._hub.failures)
 

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     )
     database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
     http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
+    registry: Path | None = Field(
+        default=None,
+        description="Sources of the registries as a TOML file (default: files that are imported, and nothing else).",
+    )
     policy: Path | None = Field(default=None, description="The policy as a TOML file (default: the default policy).")
     keys: Path = Field(
         default=Path("var/keys"), description="Folder of the signing keys and the vault, made at first start."

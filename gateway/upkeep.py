@@ -8,13 +8,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import monotonic_ns, now_ms
+from gateway.core.model import Millis
 from gateway.core.policy import Policy, PolicyError, Rulebook, document, parse
 from gateway.errors import WeldGateError
 from gateway.gate.state import GateState
 from gateway.observe.events import Observer, PolicyAdopted, Recovered, RegistryLoaded, Trouble
-from gateway.registry.snapshot import Changed, read_delta
+from gateway.registry.snapshot import Changed, Delta, read_delta
 from gateway.store.engine import reading
 from gateway.store.journal import keep_policy
+from gateway.store.sources import source_ages
 
 REGISTRY_POLL_S = 0.25
 """A change is seen within a second: this, plus reading and taking over what changed."""
@@ -43,21 +45,35 @@ def read_rulebook(engine: Engine, path: Path | None) -> Rulebook:
 
 
 class Upkeep:
-    """``wake`` tells the pipeline that sessions have to be looked at; ``on_registry`` is called at a new version."""
+    """``wake`` tells the pipeline that sessions have to be looked at; ``on_registry`` is called at a new version;
+    ``required`` names the sources that have to be fresh."""
 
-    def __init__(self, engine: Engine, state: GateState, wake: Callable[[], None], observe: Observer) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        state: GateState,
+        wake: Callable[[], None],
+        observe: Observer,
+        required: frozenset[str] = frozenset(),
+    ) -> None:
         self._engine = engine
         self._state = state
         self._wake = wake
         self._observe = observe
+        self._required = required
         self._failing: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
         self.on_registry: Callable[[], None] = lambda: None
 
     async def load_registry(self) -> None:
         """Take over what has changed since the last time."""
+        async with self._one_at_a_time:
+            await self._load_registry()
+
+    async def _load_registry(self) -> None:
         snapshot, began = self._state.snapshot, monotonic_ns()
         version, known = snapshot.version, snapshot.confirmed_at
-        delta = await asyncio.to_thread(read_delta, reading(self._engine), version)
+        delta, snapshot.source_confirmed = await asyncio.to_thread(self._read, version)
         changed = Changed()
         for _ in snapshot.take_over(delta, changed):
             await asyncio.sleep(0)
@@ -68,6 +84,16 @@ class Upkeep:
             self._observe(RegistryLoaded(snapshot.version, delta.confirmed_at, len(delta.rows), took_s))
         if snapshot.version != version:
             self.on_registry()
+
+    def _read(self, version: int) -> tuple[Delta, dict[str, Millis]]:
+        """What has changed, and when each source that has to be fresh confirmed its registries (0: never)."""
+        engine = reading(self._engine)
+        delta = read_delta(engine, version)
+        if not self._required:
+            return delta, {}
+        with engine.connect() as connection:
+            known = source_ages(connection)
+        return delta, {source: known.get(source) or 0 for source in sorted(self._required)}
 
     async def watch_registry(self) -> None:
         """Take over each change within a second."""

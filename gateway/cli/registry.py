@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.table import Table
 
 from gateway.cli import holds, versions
@@ -19,6 +20,7 @@ from gateway.registry.importer import Report, Store, import_files
 from gateway.registry.preview import Preview, in_words, preview
 from gateway.registry.sample import PROFILES, generate
 from gateway.registry.sheets import write_files
+from gateway.registry.sources import load_sources
 from gateway.store.engine import DEFAULT_URL, open_engine
 from gateway.store.guard import Guard
 from gateway.store.reseal import reseal
@@ -64,6 +66,10 @@ def import_command(
     keys: Annotated[Path, typer.Option(envvar="WELDGATE_KEYS", help="Folder of the keys.")] = Path("var/keys"),
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Import the other rows.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
+    registry: Annotated[
+        Path | None,
+        typer.Option(envvar="WELDGATE_REGISTRY", help="The file that describes the sources: precedence and guard."),
+    ] = None,
 ) -> None:
     """Bring registry files into the database: all rows or, if one is bad, none. What would take the right to weld from
     many people waits for confirmation (weldgate registry holds)."""
@@ -71,7 +77,7 @@ def import_command(
         store = Store(open_engine(database), open_vault(keys))
         try:
             with bar() as progress:
-                how = How(progress=progress, guard=Guard())
+                how = replace(_how(registry), progress=progress)
                 if dry_run:
                     _print_preview(preview(store, paths, now_ms(), how))
                     return
@@ -82,6 +88,10 @@ def import_command(
     if report.summary is None:
         err.print("nothing was imported")
         raise typer.Exit(1)
+
+
+def _how(registry: Path | None) -> How:
+    return load_sources(registry).how() if registry else How(guard=Guard())
 
 
 def _print_report(report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from gateway.core.model import Asked, Decision, Facts, Usage
 
@@ -172,6 +173,17 @@ class SourceSynced:
     seconds: float
 
 
+LookUpOutcome = Literal["found", "absent", "failed", "left_alone"]
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A registry was asked about somebody who stood at a machine; ``left_alone``: too many were, so nobody asked."""
+
+    outcome: LookUpOutcome
+    seconds: float
+
+
 Observed = (
     Decided
     | Repeated
@@ -192,6 +204,7 @@ Observed = (
     | RegistryLoaded
     | PolicyAdopted
     | SourceSynced
+    | LookedUp
 )
 Observer = Callable[[Observed], None]
 

@@ -88,6 +88,18 @@ class Metrics:
         self.age = Gauge(
             "weldgate_registry_age_seconds", "Time since a source confirmed the registries.", registry=registry
         )
+        self.source_age = Gauge(
+            "weldgate_registry_source_age_seconds",
+            "Time since a source that has to be fresh confirmed its registries.",
+            ["source"],
+            registry=registry,
+        )
+        self.lookups = Counter(
+            "weldgate_registry_lookups",
+            "Look-ups of people whose requests waited for that.",
+            ["outcome"],
+            registry=registry,
+        )
         self.clock = Gauge(
             "weldgate_clock_behind_seconds", "How far the clock stands behind the latest record.", registry=registry
         )
@@ -111,6 +123,7 @@ class Metrics:
             events.UsageFolded: self._usage_folded,
             events.Trouble: lambda event: self.errors.labels(event.where).inc(),
             events.RegistryLoaded: self._registry_loaded,
+            events.LookedUp: lambda event: self.lookups.labels(event.outcome).inc(),
         }
 
     def __call__(self, event: events.Observed) -> None:

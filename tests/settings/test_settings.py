@@ -46,6 +46,7 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "mqtt": ("auto", "5", "3.1.1"),
     "database": ("sqlite:///a.db", "sqlite:///b.db", "sqlite:///c.db"),
     "http": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+    "registry": ("a.toml", "b.toml", "c.toml"),
     "policy": ("a.toml", "b.toml", "c.toml"),
     "keys": ("a", "b", "c"),
     "instance": ("a", "b", "c"),
