@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from gateway.clock import monotonic_ns
 from gateway.errors import DatabaseUnavailable
+from gateway.gate.configs import configs_due
+from gateway.gate.doubts import doubtful
 from gateway.gate.entry import Entry
 from gateway.gate.handle import handle
 from gateway.gate.leases import on_time, work_off
@@ -93,21 +95,23 @@ class Pipeline:
         self._answers: OrderedDict[Key, bytes | None] = OrderedDict()
         self._under_way: set[Key] = set()
         self._accept_clock = accept_clock
-        self._look_up = look_up
+        self._ask_about = look_up
         self._waiting_for: dict[str, list[Inbound]] = {}
         self._started = False
+        self._fault: Exception | None = None
         self.database_ok = False
 
     async def run(self) -> None:
         """Until drained: take a batch, handle it, send it to the scribe; what has landed answers itself."""
         while (batch := await self._take()) is not None:
             await self._space(IN_FLIGHT - 1)
-            if self._state.in_doubt:
-                await self._recover()
-            self._send(batch)
+            if self._state.in_doubt or doubtful(self._state, batch):
+                await self._one_by_one(batch)
+            else:
+                self._send(batch)
         await self._space(0)
         if self._state.in_doubt:
-            await self._recover()
+            await self._one_by_one([])
 
     def _send(self, batch: list[Inbound]) -> None:
         entries = self._handle(batch)
@@ -122,9 +126,16 @@ class Pipeline:
         return Flight(batch, entries, monotonic_ns(), self._state.skew, self._writer.commit(self._to_write(entries)))
 
     def _land(self, _result: "asyncio.Future[orders.Result]") -> None:
-        """The first batch at the scribe is done; results come in the order of sending."""
-        flight = self._flights.popleft()
+        """A batch at the scribe is done. An error of this callback would only be logged: ``run`` raises it."""
+        try:
+            self._settle(self._flights.popleft())
+        except Exception as error:  # noqa: BLE001
+            self._fault = error
+            self._wake.set()
         self._landed.set()
+
+    def _settle(self, flight: Flight) -> None:
+        """Results come in the order of sending."""
         result = None if flight.result.exception() else flight.result.result()
         if isinstance(result, orders.Committed):
             self._answer(flight, result)
@@ -162,8 +173,9 @@ class Pipeline:
         wall, entries = self._state.wall_ms(), []
         if self._ticked:
             self._ticked = False
-            entries = on_time(self._state, wall) + lists_due(self._state, wall)
-        return entries + work_off(self._state, wall)
+            self._state.agenda.hold_against_clock(self._state.sessions)
+            entries = configs_due(self._state, wall) + lists_due(self._state, wall)
+        return entries + on_time(self._state, wall) + work_off(self._state, wall)
 
     def _to_write(self, entries: list[Entry]) -> Batch:
         changed, opened = self._state.sessions.take_changes()
@@ -239,7 +251,7 @@ class Pipeline:
         if not any(one is inbound for one in waiting):  # a batch that failed is handled again
             waiting.append(inbound)
         if not asked:
-            self._look_up(operator_id)
+            self._ask_about(operator_id)
 
     def resume(self, operator_id: str) -> None:
         """Somebody was asked about the person, whatever came of it: handle first what has waited for that."""
@@ -293,10 +305,13 @@ class Pipeline:
         return batch
 
     async def _space(self, most: int) -> None:
-        """Wait until at most so many batches are at the scribe, and the broker takes answers."""
-        while len(self._flights) > most:
+        """Wait until at most so many batches are at the scribe, and the broker takes answers. Raises what went wrong
+        where one landed."""
+        while len(self._flights) > most and self._fault is None:
             self._landed.clear()
             await self._landed.wait()
+        if self._fault is not None:
+            raise self._fault
         await self._link.room()
 
     def _hold_back(self, held: bool) -> None:
@@ -305,14 +320,13 @@ class Pipeline:
 
     # --- trouble ---
 
-    async def _recover(self) -> None:
-        """Do again what failed, in order and one batch at a time, on what the database really holds."""
+    async def _one_by_one(self, batch: list[Inbound]) -> None:
+        """First what failed, then this batch, in order and one at a time, on what the database really holds."""
         await self._space(0)
         failed, self._failed = self._failed, []
-        if not failed:
-            await self._make_durable([], [])
         for flight in failed:
             await self._make_durable(flight.batch, _keys(flight.entries))
+        await self._make_durable(batch, [])
 
     async def _make_durable(self, batch: list[Inbound], keys: list[Key]) -> None:
         """Handle and commit, from the start again while somebody is faster or the database is away.
@@ -325,7 +339,7 @@ class Pipeline:
             try:
                 if self._state.in_doubt:
                     await self._read_back(keys)
-                await self._commit(batch, hopeless=conflicts >= MOST_CONFLICTS)
+                await self._commit(batch, keys, hopeless=conflicts >= MOST_CONFLICTS)
             except OutOfDate:
                 self._state.in_doubt = True
                 await asyncio.sleep(random.uniform(0, FIRST_RETRY_S))  # noqa: S311  (jitter, not secrecy)
@@ -344,12 +358,25 @@ class Pipeline:
         for inbound in batch:
             await self._make_durable([inbound], keys)
 
-    async def _commit(self, batch: list[Inbound], *, hopeless: bool) -> None:
+    async def _commit(self, batch: list[Inbound], keys: list[Key], *, hopeless: bool) -> None:
+        """``keys`` becomes what has to be read back where it fails."""
+        await self._look_up(batch)
         entries = [set_aside(self._state, inbound) for inbound in batch] if hopeless else self._handle(batch)
+        keys[:] = _keys(entries)
         flight = self._flight(entries)
         committed = checked(await flight.result)
         assert isinstance(committed, orders.Committed)
         self._answer(flight, committed)
+
+    async def _look_up(self, batch: list[Inbound]) -> None:
+        """Read what events speak of and memory does not hold."""
+        unknown = doubtful(self._state, batch)
+        if not unknown:
+            return
+        machine_ids = list(dict.fromkeys(unknown.values()))
+        found = await self._writer.look_up(orders.LookUp(list(unknown), machine_ids))
+        self._answers |= dict(found.answers)
+        self._state.refresh(machine_ids, found.about)
 
     async def _read_back(self, keys: list[Key]) -> None:
         """Take sessions, chips and recorded answers from the database: memory may be ahead of it or behind."""

@@ -18,6 +18,9 @@ Clock = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)(?!\
 Seconds = Annotated[int, Meta(ge=1, le=30 * 86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_525)]
 PermitHours = Annotated[int, Meta(ge=1, le=30 * 24)]
+LONGEST_DRAIN_S = 600
+"""Longer than any arc: sessions of which nothing is heard are held open so long after their lease."""
+DrainSeconds = Annotated[int, Meta(ge=1, le=LONGEST_DRAIN_S)]
 
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
 OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
@@ -28,12 +31,16 @@ class PolicyError(Exception):
 
 
 class Lease(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long a grant and its lease live, seconds."""
+    """How long a grant and its lease live, seconds.
+
+    ``chip_drain_s``: the longest drain deadline that any chip was provisioned with.
+    """
 
     lease_s: Seconds = 900
     start_by_s: Annotated[int, Meta(ge=1, le=30)] = 30
     idle_lock_s: Seconds = 900
-    drain_deadline_s: Seconds = 120
+    drain_deadline_s: DrainSeconds = 120
+    chip_drain_s: DrainSeconds = 120
 
 
 class Requests(Struct, frozen=True, forbid_unknown_fields=True):

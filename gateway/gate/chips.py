@@ -43,6 +43,7 @@ class Chips:
     def __init__(self) -> None:
         self._chips: dict[str, Chip] = {}
         self._seqs: dict[str, int] = {}
+        self._gaps: dict[str, list[tuple[int, int]]] = {}
 
     def __getitem__(self, machine_id: str) -> Chip:
         return self._chips.get(machine_id) or Chip()
@@ -57,24 +58,38 @@ class Chips:
 
     def load_seqs(self, seqs: dict[str, int]) -> None:
         self._seqs = seqs
+        self._gaps = {}
 
-    def last_seq(self, machine_id: str) -> int:
-        """The number from which the machine's next event is counted."""
-        return self._seqs[machine_id]
+    def refresh_seqs(self, machine_ids: Iterable[str], seqs: dict[str, int], gaps: Iterable[Row]) -> None:
+        """Take over what the database holds of some machines' numbers: the last one, and (machine, first, last) of
+        what was missing."""
+        for machine_id in machine_ids:
+            self._gaps[machine_id] = []
+        self._seqs |= seqs
+        for machine_id, first, last in gaps:
+            self._gaps[machine_id].append((first, last))
 
-    def count(self, machine_id: str, seq: int, *, boot: bool) -> tuple[int, int | None] | None:
-        """Note an event's number. What is missing before it, if any: (first, last), ``last`` None where the numbers
-        began anew and nobody can say how many are lost."""
-        last = self._seqs.get(machine_id)
-        if last is None or seq == last + 1:
-            self._seqs[machine_id] = seq
-        elif seq > last:
-            self._seqs[machine_id] = seq
-            return last + 1, seq - 1
-        elif boot:
+    def last_seq(self, machine_id: str) -> int | None:
+        """The number from which the machine's next event is counted; None before the first."""
+        return self._seqs.get(machine_id)
+
+    def count(self, machine_id: str, seq: int) -> tuple[int, int | None] | None:
+        """Note an event's number, of an event that is not on record. What is missing before it, if any: (first, last),
+        ``last`` None where the numbers began anew and nobody can say how many are lost.
+
+        A lower number than the last is one that was missed, and comes late; else it was used before.
+        """
+        last, gaps = self._seqs.get(machine_id), self._gaps.setdefault(machine_id, [])
+        if last is not None and seq <= last:
+            if any(first <= seq <= until for first, until in gaps):
+                return None
             self._seqs[machine_id] = seq
             return last + 1, None
-        return None
+        self._seqs[machine_id] = seq
+        if last is None or seq == last + 1:
+            return None
+        gaps.append((last + 1, seq - 1))
+        return gaps[-1]
 
 
 class Codes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from gateway.core.decide import standing
-from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, Renewal, lasts_until, renewal, renewal_due
+from gateway.core.lease import COMMAND_TTL_S, Renewal, lasts_until, renewal, renewal_due
 from gateway.core.model import Asked, Millis
 from gateway.core.session import GIVEN_UP_S, DrainReason, EndReason, Step, time_up_reason
 from gateway.gate.alerts import alert
@@ -24,11 +24,19 @@ OURS = frozenset(("registry_stale", "overloaded", "internal_error"))
 RESEND_MS = 5_000
 """A lock is sent again after so long without the chip's word."""
 RESEND_UNHEARD_MS = 60_000
-"""The same for a chip that is not connected: the broker keeps what was sent, and its return is noticed at once."""
+"""The same for a chip that is not connected: the broker keeps what was sent, and its return is noticed at once. And for
+a lock that is overdue: somebody was told, and each refusal takes room where a chip keeps its evidence."""
 REVIEWED_AT_ONCE = 256
 """Sessions looked at again in one batch: some ten milliseconds."""
 OVERDUE_MS = 30_000
 """So long after its deadline an unanswered lock is worth an alert."""
+LOCK_TTL_S = 10 * 365 * 86_400
+"""A lock is never too late: it names its session, and can do no harm. However wrong a chip's clock may be, it is obeyed
+(ten years, so that it fits into the 31 bits of a small chip)."""
+LOCKED_AT_ONCE = 256
+"""Locks in one batch: as many as messages."""
+CLOCKED_AT_ONCE = 512
+"""Sessions held against the clock in one batch: what comes of all of them goes to the broker at once."""
 _ID_BYTES = 12
 
 
@@ -44,15 +52,14 @@ def renew(state: GateState, session: Session, now: Millis) -> Command | None:
         if not OURS.issuperset(review.decision.reasons):
             state.agenda.review((session,))
         return None
-    policy = state.rulebook.policy.lease
-    longest, clock = policy.lease_s, session.has_clock
+    longest, clock = state.rulebook.policy.lease.lease_s, session.has_clock
     next_lease = renewal(now, session.lease_until, session.live.stands_until, longest, clock=clock)
     if next_lease is None:
         return None
     if session.live.asked_with is None:
         session.live.held_until, session.live.asked_s = session.lease_until, 0
     session.live.asked_s = max(session.live.asked_s, next_lease.lease_s)
-    state.sessions.lease(session, next_lease, now, policy.drain_deadline_s)
+    state.sessions.lease(session, next_lease, now, state.drain_s)
     return _renew(state, session, next_lease, now)
 
 
@@ -83,8 +90,7 @@ def taken(state: GateState, session: Session, now: Millis) -> None:
     live.asked_with = None
     until = max(lasts_until(now, live.asked_s), live.held_until)
     if until < session.lease_until:
-        lease, policy = Renewal(session.lease_s, until), state.rulebook.policy.lease
-        state.sessions.lease(session, lease, session.leased_at, policy.drain_deadline_s)
+        state.sessions.lease(session, Renewal(session.lease_s, until), session.leased_at, state.drain_s)
 
 
 # --- looking again ----------------------------------------------------------------------------------------------
@@ -145,11 +151,10 @@ def lock_again(state: GateState, session: Session, now: Millis) -> Entry:
 
 
 def _lock(state: GateState, session: Session, number: int, now: Millis) -> Command:
-    """A lock is never too late: it holds until the session is over in any case."""
     return Command(
         aud=session.machine_id,
         cmd="lock",
-        exp=max(now, session.open_until) // 1000 + CLOCK_ERROR_S,
+        exp=now // 1000 + LOCK_TTL_S,
         iat=now // 1000,
         jti=session.lock_id or "",
         n=number,
@@ -168,7 +173,7 @@ def lock_unknown(state: GateState, machine_id: str, session_id: str, now: Millis
     return Command(
         aud=machine_id,
         cmd="lock",
-        exp=now // 1000 + state.rulebook.policy.lease.lease_s,
+        exp=now // 1000 + LOCK_TTL_S,
         iat=now // 1000,
         jti=new_id(),
         n=now // 1000,
@@ -192,7 +197,7 @@ def new_id() -> str:
 def work_off(state: GateState, now: Millis) -> list[Entry]:
     """The next slice of the agenda."""
     entries = []
-    for session, reason in state.agenda.take_locks():
+    for session, reason in state.agenda.take_locks(LOCKED_AT_ONCE):
         harder = reason == "tamper" and not session.lock_now
         if session.ended_at is None and (session.drained_at is None or harder):
             entries.append(lock(state, session, reason, now))
@@ -204,16 +209,19 @@ def work_off(state: GateState, now: Millis) -> list[Entry]:
 
 
 def on_time(state: GateState, now: Millis) -> list[Entry]:
-    """What the clock alone leads to: sessions that are over, reviews that are due, locks to be sent again."""
+    """What the clock alone leads to, a slice at a time: sessions that are over, reviews that are due, locks to be sent
+    again."""
     entries = []
-    for session in state.sessions:
+    for session in state.agenda.take_clocked(CLOCKED_AT_ONCE):
         live = session.live
+        if session.ended_at is not None:
+            continue
         if session.open_until < now:
             entries.append(end_over(state, session, now))
         elif session.drained_at is not None:
             entries += _press(state, session, session.drained_at, now)
         elif live.grant_refused and session.unlocked_at is None and now - session.granted_at > GIVEN_UP_S * 1000:
-            entry = _end(state, session, "grant_rejected", "grant_rejected", now)
+            entry = end(state, session, "grant_rejected", "grant_rejected", now)
             entry.command = lock_replaced(state, session, now)
             entries.append(entry)
         elif live.stands_until is not None and live.stands_until <= now:
@@ -233,7 +241,8 @@ def _press(state: GateState, session: Session, drained_at: Millis, now: Millis) 
 
 
 def _unanswered(state: GateState, session: Session, now: Millis) -> bool:
-    wait_ms = RESEND_MS if state.chips[session.machine_id].online else RESEND_UNHEARD_MS
+    pressing = state.chips[session.machine_id].online and not session.live.overdue
+    wait_ms = RESEND_MS if pressing else RESEND_UNHEARD_MS
     return now - session.live.lock_sent_at >= wait_ms
 
 
@@ -241,10 +250,11 @@ def end_over(state: GateState, session: Session, now: Millis) -> Entry:
     """End a session whose longest relay time has passed without word from its chip."""
     silent_s = (now - session.last_heard()) / 1000
     reason = time_up_reason(session.state, silent_s, session.lease_s, session.drain_reason)
-    return _end(state, session, "time_up", reason, now)
+    return end(state, session, "time_up", reason, now)
 
 
-def _end(state: GateState, session: Session, step: Step, reason: EndReason, now: Millis) -> Entry:
+def end(state: GateState, session: Session, step: Step, reason: EndReason, now: Millis) -> Entry:
+    """End a session by a step that no event of its chip makes, and put it on record."""
     state.sessions.step(session, step, now, reason)
     body = SessionEndBody(reason, session.session_id)
     return Entry(

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct, structs
 
-from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S
 from gateway.core.model import Millis
+from gateway.gate.settings import TAKEN_WITHIN_MS
 from gateway.store.prepared import Row
 
 _entries = msgspec.json.Decoder(list[tuple[str, int]]).decode
-TAKEN_WITHIN_MS = (COMMAND_TTL_S + CLOCK_ERROR_S) * 1000
-"""A chip takes no list later than this."""
+SETTLED_MS = 2_000
+"""A chip that just came back may repeat a request: a command would use up the challenge that its grant is for."""
 MOST_AHEAD = 100_000
 """A chip may be so many versions ahead of a restored backup; one that says more is not believed."""
 Welders = tuple[tuple[str, int], ...]
@@ -67,6 +67,13 @@ class OfflineLists:
         asked, self.asked, self.sent = self.asked, {}, {}
         self.load(lists, ())
         self.due |= dict.fromkeys(asked, 0)
+
+    def under_way(self, machine_id: str, now: Millis) -> bool:
+        """Whether the chip's present challenge may be used up by a list."""
+        sent = self.sent.get(machine_id)
+        if machine_id not in self.asked or sent is None or self.taken.get(machine_id) == sent.version:
+            return False
+        return now - sent.at <= TAKEN_WITHIN_MS
 
     def show_fresh(self, machine_id: str, now: Millis) -> None:
         """The chip shows a fresh challenge: it has used up the one that its list went with, if that was just now."""

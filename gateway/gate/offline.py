@@ -15,14 +15,12 @@ from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, lasts_until, over_a
 from gateway.core.model import Asked, Event, Facts, Method, Millis, Status
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.leases import new_id
-from gateway.gate.lists import OfflineList, Welders
+from gateway.gate.lists import SETTLED_MS, OfflineList, Welders
 from gateway.gate.sessions import Session
 from gateway.gate.state import GateState
 from gateway.observe.events import JudgedAfterwards, Observed, SessionEnded
 from gateway.wire.tokens import Command
 
-SETTLED_MS = 2_000
-"""A chip that just came back may repeat a request: a list would use up the challenge that its grant is for."""
 REFUSED_MS = 60_000
 """A chip that refused a list for its challenge shows another one first; if not, it is tried again after a minute."""
 OFFERED_AT_ONCE = 100
@@ -75,7 +73,7 @@ def _offer(state: GateState, machine_id: str, now: Millis) -> Entry | None:
     if not chip.online or not chip.clock or chip.challenge is None:
         return None
     session = state.sessions.at_machine(machine_id)
-    if session is not None and session.state == "granted":
+    if state.settings.under_way(machine_id, now) or (session is not None and session.state == "granted"):
         state.offline.due[machine_id] = now + SETTLED_MS
         return None
     current = _current(state, machine_id, now)
@@ -248,7 +246,7 @@ def _open(state: GateState, machine_id: str, event: Event, facts: Facts, lease_s
         division=facts.machine.division if facts.machine else None,
         granted_at=at,
         unlocked_at=at,
-        open_until=over_at(lease_until, state.rulebook.policy.lease.drain_deadline_s),
+        open_until=over_at(lease_until, state.drain_s),
         has_clock=event.at is not None,
         offline=True,
         lease_s=lease_s,

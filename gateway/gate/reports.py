@@ -4,12 +4,13 @@ import hashlib
 
 from gateway.core.lease import CLOCK_ERROR_S
 from gateway.core.model import Event, Millis, Status, Usage
-from gateway.core.session import end_reason, step_of
+from gateway.core.session import CHIP_GIVES_UP_S, Step, end_reason, step_of
 from gateway.gate.alerts import alert
+from gateway.gate.configs import hear_event, hear_status
 from gateway.gate.entry import Entry, EventBody, GatewayBody, RejectedBody
-from gateway.gate.leases import lock_replaced, renew, taken
+from gateway.gate.leases import end, lock_replaced, renew, taken
 from gateway.gate.offline import hear_refusal, judge, show_status
-from gateway.gate.sessions import Session
+from gateway.gate.sessions import Session, Told
 from gateway.gate.state import GateState
 from gateway.gate.strays import is_live, lock_stray
 from gateway.observe.events import EvidenceLost, Observed, Rejected, Renewed, Reported, SessionEnded, UsageTaken
@@ -19,6 +20,10 @@ from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.topics import chip_topic
 
 ALARMS = frozenset(("tamper", "arc_without_lease", "relay_stuck"))
+ENDS_TOLD: tuple[Step, ...] = ("locked", "boot", "not_running")
+"""By these the chip says that its relay is open."""
+GAVE_UP_MS = CHIP_GIVES_UP_S * 980
+"""By then a chip has given up its request, also by a fast clock."""
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -29,10 +34,11 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
     now, observed = state.wall_ms(), list[Observed]((Reported(machine_id, event.kind),))
     session = state.sessions.at_machine(machine_id)
     ends = _end_by(state, machine_id, event, observed)
+    hear_event(state, machine_id, event)
     if event.kind == "grant_rejected":
         hear_refusal(state, machine_id, event)
     judged = judge(state, machine_id, event, observed) if event.kind == "offline_unlock" else None
-    lost = state.chips.count(machine_id, event.seq, boot=event.kind == "boot")
+    lost = state.chips.count(machine_id, event.seq)
     if lost is not None:
         observed.append(EvidenceLost(machine_id, None if lost[1] is None else lost[1] - lost[0] + 1))
     body = EventBody(ends, payload.decode(), judged, lost)
@@ -64,6 +70,8 @@ def _end_by(state: GateState, machine_id: str, event: Event, observed: list[Obse
     reason = end_reason(step, event.reason, session.drain_reason)
     if not state.sessions.step(session, step, now, reason):
         return None
+    if step in ENDS_TOLD and event.session_id is not None:
+        state.sessions.tell_end(session.session_id, Told(now, event.at))
     observed.append(SessionEnded(session.session_id, machine_id, session.division, reason))
     return session.session_id
 
@@ -76,15 +84,17 @@ def _session_meant(state: GateState, machine_id: str, event: Event) -> Session |
         return session
     if event.session_id is not None or event.kind not in ("boot", "tamper", "clock_reset"):
         return None
-    return session if event.kind != "boot" or _surely_after(event, session) else None
+    return session if event.kind != "boot" or _surely_after(event, session, state.wall_ms()) else None
 
 
-def _surely_after(event: Event, session: Session) -> bool:
-    """Whether a boot that names no session came after the grant, whatever the chip's clock and the order of arrival.
+def _surely_after(event: Event, session: Session, now: Millis) -> bool:
+    """Whether a boot that names no session came after the grant, whatever the order of arrival and as long as the
+    chip's clock is not off by more than its requests may be: a date in the future proves nothing.
 
     If in doubt the session lasts as long as its lease could, or until the same welder scans again.
     """
-    return event.at is not None and event.at > session.granted_at + CLOCK_ERROR_S * 1000
+    error_ms = CLOCK_ERROR_S * 1000
+    return event.at is not None and session.granted_at + error_ms < event.at <= now + error_ms
 
 
 def _worth_an_alert(state: GateState, machine_id: str, event: Event, body: EventBody) -> Outbound | None:
@@ -157,17 +167,39 @@ def _usage_row(machine_id: str, usage: Usage, now: Millis) -> tuple[object, ...]
 
 def take_status(state: GateState, machine_id: str, status: Status) -> Entry:
     """Keep what the chip says of itself. A last will says only that it is gone; what it said before stays."""
-    now, fresh = state.wall_ms(), state.chips.take(machine_id, status)
-    session = state.sessions.at_machine(machine_id)
+    now, back = state.wall_ms(), status.online and not state.chips[machine_id].online
+    fresh = state.chips.take(machine_id, status)
+    session, entry = state.sessions.at_machine(machine_id), Entry()
     if session is not None:
         if fresh and status.session_id == session.session_id:
             taken(state, session, now)
+        if fresh and _never_took(session, status, now):
+            entry = end(state, session, "time_up", "unused", now)
         if status.online and session.drained_at is not None:
             session.live.lock_sent_at = 0  # it is back: the lock goes out again at the next tick
     chip = state.chips[machine_id]
-    row = (machine_id, now, status.online, chip.serial, status.firmware, status.relay, status.challenge, status.at)
+    entry.chip = (
+        machine_id,
+        now,
+        status.online,
+        chip.serial,
+        status.firmware,
+        status.relay,
+        status.challenge,
+        status.at,
+    )
+    hear_status(state, machine_id, status, back=back, fresh=fresh)
     show_status(state, machine_id, status, fresh=fresh)
-    return Entry(chip=row)
+    return entry
+
+
+def _never_took(session: Session, status: Status, now: Millis) -> bool:
+    """Whether a chip that shows a fresh challenge never took the session's grant, and cannot any more: it has given up
+    the request, by its own clock, and its relay is open. Without a clock nobody knows what came first."""
+    asked_at, at = session.live.asked_at, status.at
+    if session.state != "granted" or status.relay != "open" or status.session_id == session.session_id:
+        return False
+    return asked_at is not None and at is not None and asked_at + GAVE_UP_MS <= at <= now + CLOCK_ERROR_S * 1000
 
 
 # --- what cannot be used ----------------------------------------------------------------------------------------

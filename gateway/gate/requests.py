@@ -62,11 +62,12 @@ def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> En
         replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
         grant = _grant(machine_id, asked, facts, decision)
         session = _session(state, grant, asked, facts)
-        session.live.stands_until = stands_until
+        session.live.stands_until, session.live.asked_at = stands_until, asked.at
         session.live.replaced = next((one.session_id for one in replaced if one.machine_id == machine_id), None)
         state.sessions.open(session)
         state.offline.let_in(machine_id, facts.operator_id or "", facts.now)
         state.offline.asked.pop(machine_id, None)  # the grant uses up the challenge that a list may have gone with
+        state.settings.withdraw(machine_id, facts.now)
     replaces = tuple([session.session_id for session in replaced])
     body = DecisionBody(asked, decision, facts, state.rulebook.hash, state.snapshot.version, replaces)
     return Entry(
@@ -124,7 +125,7 @@ def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Sess
         division=facts.machine.division if facts.machine else None,
         granted_at=facts.now,
         unlocked_at=None,
-        open_until=over_at(lease_until, state.rulebook.policy.lease.drain_deadline_s),
+        open_until=over_at(lease_until, state.drain_s),
         has_clock=asked.at is not None and abs(facts.now - asked.at) <= CLOCK_ERROR_S * 1000,
         lease_s=grant.lease_s,
         leased_at=facts.now,

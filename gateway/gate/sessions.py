@@ -11,8 +11,14 @@ from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, tim
 from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS
 from gateway.store.prepared import Row
 
-ENDS_TOLD: tuple[Step, ...] = ("locked", "boot", "not_running")
 REMEMBERED_ENDS = 4096
+
+
+class Told(Struct, frozen=True):
+    """The word of a chip that ended a session: when it came, and when it was by the chip's clock."""
+
+    heard_at: Millis
+    chip_at: Millis | None
 
 
 class Live(Struct):
@@ -21,6 +27,7 @@ class Live(Struct):
     ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of renewals that the chip has not shown
     to have taken; the longest of them lasts ``asked_s``, and without them the lease lasts until ``held_until``.
     ``grant_refused``: the chip refused it for now. ``replaced``: the session whose place it took at its machine.
+    ``asked_at``: when it was asked for by the chip's clock.
     ``denied``: an unlock without a connection that was not right when it happened.
     """
 
@@ -34,6 +41,7 @@ class Live(Struct):
     held_until: Millis = 0
     grant_refused: bool = False
     replaced: str | None = None
+    asked_at: Millis | None = None
     denied: bool = False
     lock_sent_at: Millis = 0
     overdue: bool = False
@@ -108,7 +116,7 @@ class Sessions:
         self._by_machine: dict[str, Session] = {}
         self._by_operator: dict[str, Session] = {}
         self._touched: dict[str, Session] = {}
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, Told | None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_machine)
@@ -123,10 +131,29 @@ class Sessions:
         self._by_operator.clear()
         self._touched.clear()
         for row in rows:
-            session = Session(*row)
-            session.stored = True
+            session = _stored(row)
             session.live = _as_before(known.get(session.session_id))
             self._keep(session)
+
+    def refresh(self, machine_ids: Iterable[str], rows: Iterable[Row]) -> list[Session]:
+        """Take over what the database holds of some machines; returns the sessions that are other than memory knew."""
+        held = {session.machine_id: session for session in map(_stored, rows)}
+        return [held[one] for one in machine_ids if self._take_over(self._by_machine.get(one), held.get(one))]
+
+    def _take_over(self, known: Session | None, held: Session | None) -> bool:
+        """One machine's session; True where the database holds another one, or a later state of it."""
+        if known is not None and (held is None or (known.session_id, known.rev) != (held.session_id, held.rev)):
+            self._touched.pop(known.session_id, None)
+            self._drop(known)
+            self._remember(known.session_id)
+        elif known is not None or held is None:
+            return False
+        if held is None:
+            return False
+        if known is not None and known.session_id == held.session_id:
+            held.live = known.live
+        self._keep(held)
+        return True
 
     def at_machine(self, machine_id: str) -> Session | None:
         return self._by_machine.get(machine_id)
@@ -147,8 +174,7 @@ class Sessions:
         if after == "ended":
             session.ended_at, session.end_reason = now, reason
             self._drop(session)
-            if step in ENDS_TOLD:
-                self._remember(session.session_id)
+            self._remember(session.session_id)
         elif after != "draining":
             session.live.activity = after
             if session.unlocked_at is not None:
@@ -169,20 +195,43 @@ class Sessions:
         reason = time_up_reason(session.state, silent_s, session.lease_s, session.drain_reason)
         return self.step(session, "time_up", now, reason)
 
-    def chip_knows_end(self, session_id: str) -> bool:
-        """Whether the session ended lately by its chip's own word: an older report of it may still come again."""
-        return session_id in self._told
+    def knows(self, machine_id: str, session_id: str | None) -> bool:
+        """Whether memory can tell what an event of the machine speaks of: its open session (also by None), or one that
+        ended lately."""
+        session = self._by_machine.get(machine_id)
+        if session is not None and session_id in (None, session.session_id):
+            return True
+        return session_id is not None and session_id in self._ended
 
-    def lease(self, session: Session, renewal: Renewal, now: Millis, drain_deadline_s: int) -> None:
-        """Note a lease that is about to be sent, or that turned out to last shorter than it could have."""
+    def told_end(self, session_id: str) -> Told | None:
+        """The chip's word that ended the session, if it was that and lately."""
+        return self._ended.get(session_id)
+
+    def tell_end(self, session_id: str, told: Told) -> None:
+        """Note that it was its chip that named the session and ended it."""
+        self._ended[session_id] = told
+
+    def lease(self, session: Session, renewal: Renewal, now: Millis, drain_s: int) -> None:
+        """Note a lease that is about to be sent, or that turned out to last shorter than it could have.
+
+        ``drain_s``: how long an arc may outlast it.
+        """
         session.lease_s, session.lease_until = renewal.lease_s, renewal.lease_until
         session.leased_at = now
-        session.open_until = over_at(renewal.lease_until, drain_deadline_s)
+        session.open_until = over_at(renewal.lease_until, drain_s)
         self._touched[session.session_id] = session
 
-    def shift(self, by_ms: int) -> None:
-        """The wall clock was set: what was reckoned by it is reckoned anew."""
+    def drains_within(self, drain_s: int) -> None:
+        """An arc may outlast the lease by so much: no session is over before."""
         for session in self:
+            over = over_at(session.lease_until, drain_s)
+            if over > session.open_until:
+                session.open_until = over
+                self._touched[session.session_id] = session
+
+    def shift(self, by_ms: int, sessions: Iterable[Session] | None = None) -> None:
+        """The wall clock was set: what was reckoned by it is reckoned anew, of all or of some."""
+        for session in (self if sessions is None else sessions) if by_ms else ():
             session.open_until += by_ms
             session.lease_until += by_ms
             session.leased_at += by_ms
@@ -223,9 +272,9 @@ class Sessions:
         return changed, opened
 
     def _remember(self, session_id: str) -> None:
-        self._told[session_id] = None
-        if len(self._told) > REMEMBERED_ENDS:
-            self._told.popitem(last=False)
+        self._ended[session_id] = None
+        if len(self._ended) > REMEMBERED_ENDS:
+            self._ended.popitem(last=False)
 
     def _keep(self, session: Session) -> None:
         self._by_machine[session.machine_id] = session
@@ -237,6 +286,12 @@ class Sessions:
             del self._by_machine[session.machine_id]
         if session.operator_id is not None and self._by_operator.get(session.operator_id) is session:
             del self._by_operator[session.operator_id]
+
+
+def _stored(row: Row) -> Session:
+    session = Session(*row)
+    session.stored = True
+    return session
 
 
 def _as_before(live: Live | None) -> Live:

@@ -12,8 +12,9 @@ from gateway.gate.chips import Chips, Codes
 from gateway.gate.lists import OfflineLists
 from gateway.gate.lookups import Lookups
 from gateway.gate.sessions import Session, Sessions
+from gateway.gate.settings import ChipSettings
 from gateway.registry.snapshot import Changed, Snapshot
-from gateway.store.journal import Book
+from gateway.store.journal import AboutMachines, Book
 
 CLOCK_STEP_MS = 1000
 """A smaller difference between two looks at both clocks is slewing."""
@@ -49,9 +50,11 @@ class GateState:
         self.agenda = Agenda()
         self.offline = OfflineLists()
         self.lookups = Lookups()
+        self.settings = ChipSettings()
         self.strays: dict[str, Stray] = {}
         self.in_doubt = True
         self.latest: Millis = 0
+        self.longest_drain_s = 0
         self.skew: int | None = None
         self.stored_skew: int | None = None
 
@@ -62,17 +65,37 @@ class GateState:
         self.codes.load(book.codes)
         self.chips.load_seqs(book.seqs)
         self.offline.take_back(book.lists)
+        self.settings.take_back()
         if whole:
             self.chips.load(book.chips)
             self.offline.load((), book.recent)
         self.latest = max(self.latest, book.latest)
-        if (
-            self.skew is not None
-            and self.stored_skew is not None
-            and abs(self.skew - self.stored_skew) >= CLOCK_STEP_MS
-        ):
-            self.sessions.shift(self.skew - self.stored_skew)
+        self.longest_drain_s = max(self.longest_drain_s, book.longest_drain_s)
+        self.sessions.shift(self._not_stored_ms())
+        self.sessions.drains_within(self.drain_s)
         self.agenda.restart(self.sessions)
+
+    def refresh(self, machine_ids: list[str], about: AboutMachines) -> None:
+        """Take over what the database holds of some machines, where nothing of ours is under way."""
+        news = self.sessions.refresh(machine_ids, about.sessions)
+        self.chips.refresh_seqs(machine_ids, about.seqs, about.gaps)
+        self.sessions.shift(self._not_stored_ms(), news)
+        self.sessions.drains_within(self.drain_s)
+        for session in news:
+            self.agenda.forget(session.session_id)
+        self.agenda.review(news)
+
+    def _not_stored_ms(self) -> int:
+        """By how much the clock was set since the times of sessions were stored, milliseconds."""
+        if self.skew is None or self.stored_skew is None or abs(self.skew - self.stored_skew) < CLOCK_STEP_MS:
+            return 0
+        return self.skew - self.stored_skew
+
+    @property
+    def drain_s(self) -> int:
+        """How long an arc may outlast its lease at any chip, whichever policy it goes by (docs/adr/0018)."""
+        lease = self.rulebook.policy.lease
+        return max(lease.drain_deadline_s, lease.chip_drain_s, self.longest_drain_s)
 
     def keep_time(self, monotonic_ns: int) -> int:
         """Compare the wall clock with the monotonic one; returns by how many milliseconds it was set since the last
@@ -86,6 +109,7 @@ class GateState:
             return 0
         self.sessions.shift(skew - before)
         self.offline.shift(skew - before)
+        self.settings.shift(skew - before)
         return skew - before
 
     def concern(self, changed: Changed) -> None:
@@ -107,7 +131,10 @@ class GateState:
 
     def adopt(self, rulebook: Rulebook) -> None:
         """Go by another policy from now on: look at everybody again."""
+        self.longest_drain_s = max(self.longest_drain_s, self.rulebook.policy.lease.drain_deadline_s)
         self.rulebook = rulebook
+        self.sessions.drains_within(self.drain_s)
+        self.settings.tell_everybody(self.wall_ms())
         self.agenda.review(self.sessions)
         self.offline.concern(self.offline.sent, set(), self.wall_ms())
 

@@ -16,12 +16,24 @@ LOCKED_AGAIN_MS = 60_000
 PACE_MS = 5_000
 READ_AGAIN_MS = 10_000
 """For another session of the same machine the database is asked again after so long."""
+SETTLES_MS = 60_000
+"""So long after a chip's word that its session is over, reports of before may still come, or come again."""
+END_MS = 5_000
+"""A report that a chip dates later than so long after the end of its session is none of before."""
 
 
 def is_live(usage: Usage, now: Millis, *, clock: bool = True) -> bool:
     """Whether the report shows a relay that is closed at present. Without a trustworthy clock it may."""
     kept = clock and usage.at is not None and now - usage.at > OLD_MS
     return usage.relay == "closed" and not usage.final and not kept
+
+
+def _is_of_before(state: GateState, usage: Usage, now: Millis) -> bool:
+    """Whether the report may have been sent before its chip told the end of the session, and overtaken by that."""
+    told = state.sessions.told_end(usage.session_id)
+    if told is None or not 0 <= now - told.heard_at <= SETTLES_MS:
+        return False
+    return usage.at is None or told.chip_at is None or usage.at <= told.chip_at + END_MS
 
 
 def _keeps_pace(seen: Stray, usage: Usage, now: Millis) -> bool:
@@ -42,7 +54,7 @@ def lock_stray(state: GateState, machine_id: str, usage: Usage, entry: Entry) ->
     now, session_id = state.wall_ms(), usage.session_id
     seen = state.strays.get(machine_id)
     closed = usage.relay == "closed" and not usage.final
-    if not closed or state.sessions.chip_knows_end(session_id) or state.in_doubt:
+    if not closed or _is_of_before(state, usage, now) or state.in_doubt:
         return entry
     if seen is None or seen.session_id != session_id or not 0 <= now - seen.at < FORGOTTEN_MS:
         if seen is None or not 0 <= now - seen.at < READ_AGAIN_MS:

@@ -58,12 +58,9 @@ class Outbox:
         return bool(self._waiting) and len(self._under_way) < self.at_most
 
     def add(self, messages: Iterable[Outbound], now_ns: int) -> None:
-        """Behind all others. Raises OverflowError; what was added until then stays."""
-        waiting, room = self._waiting, MOST_PACKET_IDS - len(self)
-        for number, message in enumerate(messages):
-            if number == room:
-                raise OverflowError("every packet id awaits its acknowledgement: whoever publishes waits for room")
-            waiting.append(Kept(message, now_ns + (message.expires_s or 0) * _NS))
+        """Behind all others. Nothing is refused, for what it answers is done: who publishes looks for room before."""
+        for message in messages:
+            self._waiting.append(Kept(message, now_ns + (message.expires_s or 0) * _NS))
 
     def take(self) -> Iterator[tuple[Kept, bool]]:
         """Those that are to be sent now, each with whether it was sent before; from here on they are under way."""

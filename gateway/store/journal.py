@@ -1,8 +1,9 @@
 """What one commit writes: ledger records and whatever changed with them; and the commands that follow from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 from sqlalchemy import (
     Connection,
@@ -81,7 +82,8 @@ CODES_KEPT_STEPS = 20
 
 
 class Book(Struct, frozen=True):
-    """Everything that memory takes over from the database."""
+    """Everything that memory takes over from the database. ``longest_drain_s``: the longest drain deadline that any
+    policy ever set."""
 
     sessions: list[Row]
     chips: list[Row]
@@ -90,6 +92,30 @@ class Book(Struct, frozen=True):
     lists: list[Row]
     recent: list[Row]
     latest: Millis
+    longest_drain_s: int = 0
+
+
+class AboutMachines(Struct, frozen=True):
+    """What the database holds of some machines: open sessions, last event numbers, and what of them is missing as
+    (machine, first, last)."""
+
+    sessions: list[Row]
+    seqs: dict[str, int]
+    gaps: list[Row]
+
+
+class _Lease(Struct):
+    drain_deadline_s: int
+
+
+class _Drains(Struct):
+    """What of a policy's document tells how long an arc may go on."""
+
+    lease: _Lease
+
+
+_closed = _lost.c["last"].is_not(None)
+_decode_drains = msgspec.json.Decoder(_Drains).decode
 
 
 class StaleSessionError(Exception):
@@ -208,6 +234,25 @@ def read_book(connection: Connection, *, whole: bool, recent_since: Millis | Non
             lists=rows(_latest_lists()),
             recent=rows(_recent(recent_since)) if recent_since is not None else [],
             latest=head.latest_at if head else 0,
+            longest_drain_s=max(map(_drain_s, rows(select(_policies.c.document))), default=0),
+        )
+
+
+def _drain_s(policy: Row) -> int:
+    return _decode_drains(policy[0]).lease.drain_deadline_s
+
+
+def read_machines(connection: Connection, machine_ids: Sequence[str]) -> AboutMachines:
+    """What there is of a few machines."""
+
+    def rows(query: Select[Any], table: Table) -> list[Row]:
+        return [tuple(row) for row in connection.execute(query.where(table.c.machine_id.in_(machine_ids)))]
+
+    with connection.begin():
+        return AboutMachines(
+            sessions=rows(select(_sessions).where(_sessions.c.ended_at.is_(None)), _sessions),
+            seqs=dict(rows(select(_seqs), _seqs)),
+            gaps=rows(select(_lost.c.machine_id, _lost.c["first"], _lost.c["last"]).where(_closed), _lost),
         )
 
 

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.model import Millis
-from gateway.store.journal import Batch, Book
+from gateway.store.journal import AboutMachines, Batch, Book
 from gateway.store.ledger import Draft, Head, Key
 
 LENGTH_BYTES = 4
@@ -28,6 +28,13 @@ class Recall(Struct, frozen=True, tag=True, array_like=True):
     """Records that the clock is right although the ledger holds later records."""
 
 
+class LookUp(Struct, frozen=True, tag=True, array_like=True):
+    """Read what is on record of some messages and machines: another gateway may know more of them."""
+
+    keys: list[Key]
+    machine_ids: list[str]
+
+
 class Probe(Struct, frozen=True, tag=True, array_like=True):
     """Find out whether the database takes writes."""
 
@@ -47,6 +54,13 @@ class Recalled(Struct, frozen=True, tag=True, array_like=True):
     book: Book
 
 
+class Found(Struct, frozen=True, tag=True, array_like=True):
+    """``answers`` as above."""
+
+    answers: list[tuple[Key, bytes | None]]
+    about: AboutMachines
+
+
 class Writable(Struct, frozen=True, tag=True, array_like=True):
     """The database takes writes."""
 
@@ -64,8 +78,8 @@ class Unavailable(Struct, frozen=True, tag=True, array_like=True):
     problem: str
 
 
-Order = Commit | Recall | Probe
-Result = Committed | Recalled | Writable | Refused | Unavailable
+Order = Commit | Recall | LookUp | Probe
+Result = Committed | Recalled | Found | Writable | Refused | Unavailable
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_order = msgspec.msgpack.Decoder(Order).decode

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
-from gateway.store.journal import Batch, Journal, StaleSessionError, probe, read_book
-from gateway.store.ledger import on_record, reply_in
+from gateway.store.journal import Batch, Journal, StaleSessionError, probe, read_book, read_machines
+from gateway.store.ledger import Key, on_record, reply_in
 from gateway.wire.tokens import Signer
 
 IN_DOUBT = "an earlier batch failed; read back first"
@@ -67,6 +67,8 @@ class Scribe:
                 return self._commit(connection, batch)
             case orders.Recall():
                 return self._recall(connection, order)
+            case orders.LookUp():
+                return orders.Found(_answers(connection, order.keys), read_machines(connection, order.machine_ids))
             case orders.Probe():
                 probe(connection)
                 return orders.Writable()
@@ -79,8 +81,8 @@ class Scribe:
     def _recall(self, connection: Connection, order: orders.Recall) -> orders.Result:
         if order.accept_clock is not None:
             self._journal.accept_clock(connection, order.accept_clock)
-        answers = [(key, reply_in(record)) for key, record in on_record(connection, order.keys).items()]
-        recalled = orders.Recalled(answers, read_book(connection, whole=order.whole, recent_since=order.recent_since))
+        book = read_book(connection, whole=order.whole, recent_since=order.recent_since)
+        recalled = orders.Recalled(_answers(connection, order.keys), book)
         self._in_doubt = False
         return recalled
 
@@ -97,3 +99,7 @@ class Scribe:
                 connection.close()
             except SQLAlchemyError:  # the connection is given up either way
                 pass
+
+
+def _answers(connection: Connection, keys: list[Key]) -> list[tuple[Key, bytes | None]]:
+    return [(key, reply_in(record)) for key, record in on_record(connection, keys).items()]

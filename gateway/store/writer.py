@@ -52,6 +52,12 @@ class Writer(asyncio.Protocol):
         assert isinstance(result, orders.Recalled)
         return result
 
+    async def look_up(self, order: orders.LookUp) -> orders.Found:
+        """What is on record of some messages and machines. Raises DatabaseUnavailable."""
+        result = checked(await self._send(order))
+        assert isinstance(result, orders.Found)
+        return result
+
     async def probe(self) -> None:
         """Raises DatabaseUnavailable while the database takes no writes."""
         checked(await self._send(orders.Probe()))

@@ -25,7 +25,7 @@ from simulator.link import Broker
 from tests.support.brokers import Mosquitto
 from tests.support.gateway import Gateway
 
-POLICY = "[lease]\nlease_s = 6\nstart_by_s = 3\nidle_lock_s = 60\ndrain_deadline_s = 2\n"
+POLICY = "[lease]\nlease_s = 6\nstart_by_s = 3\nidle_lock_s = 60\ndrain_deadline_s = 2\nchip_drain_s = 2\n"
 OPTIONS = Options(answer_s=4.0, quiet_s=0.3, ready_s=30.0, longest_s=20.0)
 
 

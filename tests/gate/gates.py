@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from gateway.core.model import Asked, Certificate, Control, ControlAct, Decision, Enterprise, Facts, Machine, Operator
 from gateway.core.policy import Policy, Rulebook
+from gateway.gate.configs import configs_due, wanted
 from gateway.gate.entry import CommandBody, DecisionBody, Entry, EventBody
 from gateway.gate.handle import handle
 from gateway.gate.leases import on_time, work_off
@@ -127,7 +128,9 @@ class Gate(Struct):
     def tick(self) -> list[Entry]:
         """What a tick of the clock leads to."""
         now = self.clock.now
-        return on_time(self.state, now) + lists_due(self.state, now) + work_off(self.state, now)
+        self.state.agenda.hold_against_clock(self.sessions)
+        due = configs_due(self.state, now) + lists_due(self.state, now)
+        return due + on_time(self.state, now) + work_off(self.state, now)
 
     def ticks(self, seconds: int, every_s: int = 1) -> list[Entry]:
         """Everything that comes of ``seconds`` of ticks."""
@@ -173,7 +176,8 @@ class Gate(Struct):
 
 
 def make_gate(policy: Policy | None = None, **facts: Any) -> Gate:
-    """The all-good county with three machines and three welders; ``facts`` stand instead of theirs."""
+    """The all-good county with three machines and three welders; ``facts`` stand instead of theirs. The chips go by the
+    policy already."""
     clock, snapshot = Clock(), Snapshot()
     snapshot.version, snapshot.confirmed_at = 7, NOW - 60_000
     firm: Enterprise | None = facts.get("enterprise", enterprise())
@@ -190,7 +194,9 @@ def make_gate(policy: Policy | None = None, **facts: Any) -> Gate:
         rows += [(welder, work) for work in facts.get("employments", (employment(),))]
     for row in rows:  # not `apply`, which would be a new version
         snapshot._take(row, Changed())
-    return Gate(clock, GateState(snapshot, Rulebook(policy or Policy()), clock, (CODE_KEY, CODE_KEY_BEFORE)))
+    gate = Gate(clock, GateState(snapshot, Rulebook(policy or Policy()), clock, (CODE_KEY, CODE_KEY_BEFORE)))
+    gate.state.settings.held |= dict.fromkeys([one.machine_id for one in machines], wanted(gate.state))
+    return gate
 
 
 # --- what it leads to -------------------------------------------------------------------------------------------

@@ -31,8 +31,11 @@ class Chip:
         self.gate.status(self.machine_id, **{"challenge": f"c-{self.challenges}"} | different)
 
     def gets(self, seconds: int = 3) -> list[Entry]:
-        """What it is sent within a while."""
+        """The lists that it is sent within a while. A setting it takes at once, which shows; then its list follows."""
         mine = [entry for entry in self.gate.ticks(seconds) if entry.command and entry.command.aud == self.machine_id]
+        if any(entry.command and entry.command.cmd == "config" for entry in mine):
+            self.fresh()
+            return self.gets(seconds)
         return [entry for entry in mine if entry.command and entry.command.cmd == "offline_list"]
 
     def works(self, *welders: str) -> None:

@@ -54,34 +54,46 @@ def test_whether_it_has_a_clock_shows_in_its_status(at: int | None) -> None:
 # --- numbers of events ------------------------------------------------------------------------------------------
 
 
-def counted(*numbers: int | tuple[int, str]) -> list[tuple[int, int | None] | None]:
-    """What is missing before each; a pair is a boot."""
+def counted(*numbers: int) -> list[tuple[int, int | None] | None]:
+    """What is missing before each event, of events that are not on record."""
     chips = Chips()
-    pairs = [(one, False) if isinstance(one, int) else (one[0], True) for one in numbers]
-    return [chips.count("HJ-0001", seq, boot=boot) for seq, boot in pairs]
+    return [chips.count("HJ-0001", seq) for seq in numbers]
 
 
 def test_numbers_that_follow_one_another_miss_nothing() -> None:
-    assert counted(7, 8, 9, (10, "boot")) == [None] * 4
+    assert counted(7, 8, 9, 10) == [None] * 4
 
 
 def test_a_gap_is_told_by_its_first_and_last_number() -> None:
     assert counted(7, 9, 20) == [None, (8, 8), (10, 19)]
 
 
-def test_numbers_that_come_late_or_again_are_no_gap_and_take_nothing_back() -> None:
-    assert counted(7, 9, 8, 9, 1, 10) == [None, (8, 8), None, None, None, None]
+def test_numbers_that_were_missed_and_come_late_are_no_gap_and_take_nothing_back() -> None:
+    assert counted(7, 9, 8, 10, 20, 15, 12, 21) == [None, (8, 8), None, None, (11, 19), None, None, None]
 
 
-def test_numbers_that_begin_anew_at_a_boot_are_lost_evidence_of_unknown_extent() -> None:
-    assert counted(7, (1, "boot"), 2, 4) == [None, (8, None), None, (3, 3)]
+def test_numbers_that_begin_anew_are_lost_evidence_of_unknown_extent() -> None:
+    assert counted(7, 1, 2, 4) == [None, (8, None), None, (3, 3)]
+
+
+def test_a_number_that_another_event_had_before_begins_anew() -> None:
+    assert counted(700, 2, 5, 9, 300) == [None, (701, None), (3, 4), (6, 8), (10, 299)]
+    assert counted(7, 8, 8) == [None, None, (9, None)]
+
+
+def test_what_the_database_knows_to_be_missing_may_come_late() -> None:
+    chips = Chips()
+    chips.count("HJ-0001", 12)
+    chips.refresh_seqs(["HJ-0001"], {"HJ-0001": 20}, [("HJ-0001", 4, 6), ("HJ-0001", 15, 15)])
+    assert [chips.count("HJ-0001", seq) for seq in (5, 15, 21)] == [None, None, None]
+    assert chips.count("HJ-0001", 14) == (22, None)
 
 
 def test_each_chip_counts_for_itself() -> None:
     chips = Chips()
-    chips.count("HJ-0001", 7, boot=False)
-    assert chips.count("HJ-0002", 9, boot=False) is None
-    assert chips.count("HJ-0001", 9, boot=False) == (8, 8)
+    chips.count("HJ-0001", 7)
+    assert chips.count("HJ-0002", 9) is None
+    assert chips.count("HJ-0001", 9) == (8, 8)
 
 
 @given(st.lists(st.integers(0, 50), max_size=30, unique=True))

@@ -7,10 +7,18 @@ from msgspec import UNSET
 
 from gateway.core.policy import Hours, Lease, Policy
 from gateway.core.session import END_REASONS, EndReason
-from gateway.gate.leases import OVERDUE_MS, RESEND_MS, RESEND_UNHEARD_MS
+from gateway.gate.leases import (
+    CLOCKED_AT_ONCE,
+    LOCKED_AT_ONCE,
+    OVERDUE_MS,
+    RESEND_MS,
+    RESEND_UNHEARD_MS,
+    on_time,
+)
 from gateway.gate.sessions import Session
 from gateway.observe.events import Locking, SessionEnded
 from gateway.wire.tokens import Command
+from tests.core.matrix import machine, operator
 from tests.gate.gates import NOW, Gate, alerts, commands, decision_of, event_of, lock_of, make_gate
 
 
@@ -55,6 +63,21 @@ def test_a_lock_is_never_too_late_for_a_chip_with_a_clock(gate: Gate) -> None:
     assert session.end_reason == "remote"
 
 
+@pytest.mark.parametrize("ahead_s", [3_600, 86_400, 366 * 86_400])
+@pytest.mark.parametrize("why", ["blocked", "tamper", "stray"])
+def test_however_far_ahead_a_chip_s_clock_is_no_lock_is_late(gate: Gate, why: str, ahead_s: int) -> None:
+    session = gate.running()
+    gate.event("clock_reset", session.session_id, at=gate.clock.now + ahead_s * 1000)
+    if why == "blocked":
+        gate.change(operator(status="blocked"))
+    elif why == "tamper":
+        gate.event("tamper", session.session_id)
+    sent = commands(gate.work_off()) if why != "stray" else commands([gate.usage("session-stray") for _ in range(2)])
+    assert [command.cmd for command in sent] == ["lock"]
+    assert gate.clock.now + ahead_s * 1000 < sent[0].exp * 1000
+    assert sent[0].exp < 2**31
+
+
 def test_to_a_chip_that_is_offline_it_is_sent_once_a_minute_and_at_once_when_it_is_back(gate: Gate) -> None:
     gate.running()
     gate.status(online=False)
@@ -94,6 +117,49 @@ def test_a_lock_that_stays_without_effect_is_told_once(gate: Gate) -> None:
     gate.clock.now += 1
     assert alerts(gate.tick()) == [("lock_overdue", "HJ-0001", session.session_id)]
     assert alerts(gate.ticks(300)) == []
+
+
+def test_once_that_was_told_it_is_pressed_once_a_minute(gate: Gate) -> None:
+    gate.running()
+    locked(gate)
+    gate.ticks(120 + OVERDUE_MS // 1000 + 1)
+    assert len(commands(gate.ticks(180))) == 3
+
+
+# --- many at once -----------------------------------------------------------------------------------------------
+
+
+def all_idle() -> tuple[Gate, list[Session]]:
+    """More running sessions than are locked in one batch, all to be locked for idling."""
+    numbers = range(CLOCKED_AT_ONCE + 10)
+    machines = tuple(machine(machine_id=f"HJ-{number:04}") for number in numbers)
+    gate = make_gate(machines=machines, welders=tuple(f"P{number:06}" for number in numbers))
+    sessions = [gate.running(f"P{number:06}", f"HJ-{number:04}") for number in numbers]
+    for session in sessions:
+        gate.state.agenda.lock(session, "idle")
+    return gate, sessions
+
+
+def test_of_many_locks_no_more_go_out_in_one_batch_than_fit_and_the_tampered_first() -> None:
+    gate, sessions = all_idle()
+    gate.event("tamper", None, sessions[-1].machine_id)
+    first = commands(gate.work_off())
+    assert len(first) == LOCKED_AT_ONCE
+    assert (first[0].sid, first[0].when) == (sessions[-1].session_id, "now")
+    rest: list[Command] = []
+    while len(gate.state.agenda):
+        rest += commands(gate.work_off())
+    assert {command.sid for command in (*first, *rest)} == {session.session_id for session in sessions}
+
+
+def test_what_the_clock_leads_to_comes_a_slice_at_a_time() -> None:
+    gate, sessions = all_idle()
+    gate.clock.now = max(session.open_until for session in sessions) + 1
+    gate.state.agenda.hold_against_clock(gate.sessions)
+    ended = on_time(gate.state, gate.clock.now)
+    assert len(ended) == min(CLOCKED_AT_ONCE, len(sessions))
+    while len(gate.sessions):
+        assert on_time(gate.state, gate.clock.now)
 
 
 # --- why --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import Struct, field
 
 from gateway.clock import monotonic_ns
@@ -36,6 +37,7 @@ class Link:
         self.published: list[Outbound] = []
         self.told: list[str] = []
         self.on_record: list[int] = []
+        self.broken = False
 
     def acknowledge(self, receipts: Iterable[tuple[int, int]]) -> None:
         numbers = [number for _, number in receipts]
@@ -44,6 +46,8 @@ class Link:
 
     def publish(self, messages: Iterable[Outbound]) -> None:
         outgoing = list(messages)
+        if self.broken:
+            raise OSError("the broker's side is broken")
         self.published += outgoing
         self._note("publish", outgoing)
 
@@ -188,6 +192,88 @@ async def test_invariant_of_two_gateways_asked_at_once_for_many_machines_each_ha
     rows, head = whole_chain(databases.engine(path))
     assert sum(row.kind == "decision" for row in rows) == 60
     assert list(check(rows, head)) == []
+
+
+async def opened_elsewhere(one: Running, *others: Running) -> str:
+    """A session that only one gateway has in memory."""
+    for number, gateway in enumerate(others):  # they have read back, and know of no session
+        gateway.ask(f"request-{number}-before", "nobody", "HJ-0003")
+        await gateway.link.until_acknowledged(1)
+    one.ask("request-0001")
+    await one.link.until_acknowledged(1)
+    return one.gate.session().session_id
+
+
+async def test_invariant_a_locked_ends_its_session_whichever_gateway_opened_it(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        session_id = await opened_elsewhere(one, other)
+        other.send("event", event_id="event-0001", seq=1, kind="locked", session_id=session_id, reason="operator")
+        await other.link.until_acknowledged(2)
+    assert _ends(path) == [session_id]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT end_reason FROM sessions").fetchall() == [("operator",)]
+
+
+async def test_invariant_a_tampered_lock_is_locked_whichever_gateway_opened_the_session(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        session_id = await opened_elsewhere(one, other)
+        other.send("event", event_id="event-0001", seq=1, kind="tamper")
+        await other.link.until_published(topics.command("HJ-0001"))
+    [sent] = [one for one in other.link.published if one.topic == topics.command("HJ-0001")]
+    claims = json.loads(_claims(json.loads(sent.payload)["command"]))
+    assert (claims["cmd"], claims["sid"], claims["when"]) == ("lock", session_id, "now")
+
+
+async def test_numbers_that_another_gateway_has_had_are_no_lost_evidence(databases: Databases, signer: Signer) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        for number in range(1, 9):
+            gateway = (one, other)[number % 2]
+            gateway.send("event", event_id=f"event-{number:04}", seq=number, kind="relay_stuck")
+            await gateway.link.until_acknowledged((number + 1) // 2)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM lost_evidence").fetchall() == []
+
+
+async def test_an_event_that_another_gateway_has_on_record_changes_nothing(
+    databases: Databases, signer: Signer
+) -> None:
+    path = databases.file()
+    async with running(databases, path, signer) as one, running(databases, path, signer) as other:
+        for gateway in (one, other):
+            for number in (5, 2):
+                gateway.send("event", event_id=f"event-{number:04}", seq=number, kind="relay_stuck")
+            await gateway.link.until_acknowledged(2)
+    assert [row.kind for row in whole_chain(databases.engine(path))[0]] == ["event"] * 2
+    assert not [event for event in other.observed if isinstance(event, Trouble)]
+
+
+def _ends(path: Path) -> list[str | None]:
+    """What events on record have ended."""
+    with closing(sqlite3.connect(path)) as connection:
+        records = connection.execute("SELECT record FROM ledger WHERE kind = 'event'").fetchall()
+    return [json.loads(record)["body"]["ends"] for (record,) in records]
+
+
+async def test_an_error_where_a_batch_lands_ends_the_pipeline(databases: Databases, signer: Signer) -> None:
+    """What was committed would else never be answered, and nobody would know."""
+    with pytest.raises(OSError, match="the broker's side is broken"):
+        await _publishes_to_a_broken_link(databases, signer)
+
+
+async def _publishes_to_a_broken_link(databases: Databases, signer: Signer) -> None:
+    async with running(databases, databases.file(), signer) as gateway:
+        gateway.ask("request-0001")
+        await gateway.link.until_acknowledged(1)
+        gateway.link.broken = True
+        gateway.ask("request-0002")
+        await gateway.link.until_acknowledged(2)
 
 
 async def test_while_the_database_is_away_nothing_is_acknowledged_and_afterwards_everything(

@@ -1,9 +1,11 @@
 """What chips report of themselves: events, usage and presence, and what that means for their sessions."""
 
 import json
+from typing import Any
 
 import pytest
 
+from gateway.gate.sessions import Session
 from tests.gate.gates import MACHINES, NOW, Gate, decision_of, facts_of
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -40,6 +42,16 @@ def test_a_boot_that_names_no_session_ends_the_one_here_if_it_surely_came_after_
     session = gate.opened()
     gate.clock.pass_s(900)
     gate.event("boot", None, at=None if after_s is None else NOW + round(after_s * 1000))
+    assert (session.end_reason == "power") == ended
+
+
+@pytest.mark.parametrize(("ahead_s", "ended"), [(60, True), (60.001, False), (86_400, False)])
+def test_a_boot_that_names_no_session_and_is_dated_in_the_future_proves_nothing(
+    gate: Gate, ahead_s: float, ended: bool
+) -> None:
+    session = gate.running()
+    gate.clock.pass_s(120)
+    gate.event("boot", None, at=gate.clock.now + round(ahead_s * 1000))
     assert (session.end_reason == "power") == ended
 
 
@@ -120,6 +132,67 @@ def test_an_event_is_recorded_as_the_chip_sent_it_and_once(gate: Gate) -> None:
     assert entry.draft is not None
     assert json.loads(entry.draft.body) == {"ends": None, "payload": payload.decode()}
     assert gate.send("event", payload).draft is None
+
+
+# --- a grant that was never taken ---------------------------------------------------------------------------------
+
+
+def unused(gate: Gate, **different: Any) -> Session:
+    """A session whose request the chip has given up, and shows it."""
+    session = gate.opened()
+    gate.clock.pass_s(31)
+    gate.status(**{"challenge": "fresh-1", "relay": "open", "session_id": None, "at": gate.clock.now} | different)
+    return session
+
+
+def test_a_chip_that_gave_its_request_up_and_shows_it_frees_the_welder_at_once(gate: Gate) -> None:
+    session = gate.opened()
+    gate.clock.pass_s(31)
+    entry = gate.status(challenge="fresh-1", relay="open")
+    assert session.end_reason == "unused"
+    assert entry.draft is not None
+    assert (entry.draft.kind, entry.draft.message_id) == ("session_end", session.session_id)
+    assert entry.chip is not None
+    assert decision_of(gate.request("P000123", "HJ-0002")).outcome == "allow"
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"relay": "closed"},
+        {"relay": None},
+        {"online": False, "challenge": None},
+        {"challenge": None},
+        {"at": None},
+        {"at": NOW + 29_000},
+        {"at": NOW - 1},
+        {"at": NOW + 31_000 + 60_001},
+    ],
+    ids=["closed", "unknown", "last will", "no news", "no clock", "too soon", "of before", "in the future"],
+)
+def test_what_may_have_been_shown_before_the_grant_was_taken_frees_nobody(
+    gate: Gate, different: dict[str, Any]
+) -> None:
+    assert unused(gate, **different).state == "granted"
+
+
+def test_a_challenge_that_was_seen_before_frees_nobody(gate: Gate) -> None:
+    gate.status(challenge="fresh-1")
+    assert unused(gate).state == "granted"
+
+
+def test_of_a_request_without_a_time_nobody_knows_whether_it_was_given_up(gate: Gate) -> None:
+    session = gate.opened(at=None)
+    gate.clock.pass_s(31)
+    gate.status(challenge="fresh-1", relay="open")
+    assert session.state == "granted"
+
+
+def test_a_session_that_runs_goes_on_whatever_status_shows(gate: Gate) -> None:
+    session = gate.running()
+    gate.clock.pass_s(31)
+    gate.status(challenge="fresh-1", relay="open")
+    assert session.state == "unlocked"
 
 
 # --- usage and status -------------------------------------------------------------------------------------------

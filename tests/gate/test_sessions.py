@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from gateway.core.lease import Renewal
 from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, time_up_reason
-from gateway.gate.sessions import REMEMBERED_ENDS, Session, Sessions
+from gateway.gate.sessions import REMEMBERED_ENDS, Session, Sessions, Told
 from gateway.store.engine import open_engine
 from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS, Batch, Journal
 from gateway.store.prepared import Row
@@ -78,8 +78,6 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         self.known: dict[str, Known] = {}
         self.stored: dict[str, Known] = {}
         self.rows: dict[str, Row] = {}
-        self.told: set[str] = set()
-        """Sessions whose chip told their end, in a batch that failed too: it tells it again."""
         self.now = NOW
         self.numbers = count(1)
 
@@ -132,9 +130,7 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
         assert self.sessions.step(taken, step, self.now, why) == ends
         if ends:
             known.reason = why
-            if step in ("locked", "boot", "not_running"):
-                self.told.add(taken.session_id)
-            assert self.sessions.chip_knows_end(taken.session_id) == (taken.session_id in self.told)
+            assert self.sessions.knows(taken.machine_id, taken.session_id)
         known.state = after
 
     @precondition(lambda self: self.held)
@@ -193,6 +189,15 @@ class SessionsAgainstTheDatabase(RuleBasedStateMachine):
                 one.state = welds.get(one.session_id, "unlocked")
         self.held = {one.session_id: one for one in self.sessions}
         assert self.sessions.take_changes() == ([], [])
+
+    @rule(machine=st.sampled_from(MACHINES))
+    def look_up(self, machine: str) -> None:
+        """One machine is looked up, where nothing of ours is under way."""
+        self.write()
+        before = {one.session_id: one for one in self.sessions}
+        rows = [row for row in book(self.connection).sessions if row[1] == machine]
+        assert self.sessions.refresh([machine], rows) == []
+        assert {one.session_id: one for one in self.sessions} == before
 
     # --- what holds at every moment ---
 
@@ -279,15 +284,23 @@ def test_what_the_chip_said_of_a_session_is_known_after_reading_back_and_not_aft
         assert [one.live.heard_at for one in restarted] == [None]
 
 
-def test_of_the_ends_that_chips_told_the_latest_are_remembered() -> None:
+def test_the_latest_ends_are_remembered() -> None:
     sessions = Sessions()
     for number in range(REMEMBERED_ENDS + 1):
         one = session(number, "HJ-0001", None)
         sessions.open(one)
         sessions.step(one, "locked", NOW, "operator")
-    assert not sessions.chip_knows_end("session-0")
-    assert sessions.chip_knows_end("session-1")
-    assert sessions.chip_knows_end(f"session-{REMEMBERED_ENDS}")
+    known = [sessions.knows("HJ-0001", f"session-{number}") for number in (0, 1, REMEMBERED_ENDS)]
+    assert known == [False, True, True]
+
+
+def test_of_an_end_is_remembered_that_its_chip_told_it() -> None:
+    sessions, one = Sessions(), session(1, "HJ-0001", None)
+    sessions.open(one)
+    sessions.step(one, "locked", NOW, "operator")
+    assert sessions.told_end("session-1") is None
+    sessions.tell_end("session-1", Told(NOW, None))
+    assert sessions.told_end("session-1") == Told(NOW, None)
 
 
 def test_taking_over_the_database_forgets_everything_that_it_does_not_hold() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.gate.entry import Entry
 from gateway.observe.events import StrayRelay
 from tests.gate.gates import NOW, Gate, alerts, commands, lock_of
 
@@ -90,11 +91,54 @@ def test_a_chip_without_a_clock_may_speak_of_now(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("how", ["locked", "boot"])
-def test_usage_of_a_session_whose_chip_told_its_end_locks_nothing(gate: Gate, how: str) -> None:
+@pytest.mark.parametrize("clock", [True, False])
+def test_usage_of_before_its_chip_told_the_end_locks_nothing(gate: Gate, how: str, clock: bool) -> None:
     """It was sent before the end and came after it, or came twice."""
-    session = gate.running()
-    gate.event(how, session.session_id)
-    assert commands([gate.usage(session.session_id) for _ in range(4)]) == []
+    session = gate.running(at=gate.clock.now if clock else None)
+    ended_at = gate.clock.now if clock else None
+    gate.event(how, session.session_id, at=ended_at)
+    reports = []
+    for _ in range(6):
+        gate.clock.pass_s(10)
+        reports.append(gate.usage(session.session_id, at=ended_at))
+    assert commands(reports) == []
+
+
+def goes_on(gate: Gate, session_id: str, minutes: int, **different: Any) -> list[Entry]:
+    """A relay that stays closed, with welding current, reported every ten seconds."""
+    reports = []
+    for _ in range(6 * minutes):
+        gate.clock.pass_s(10)
+        dated = {"at": gate.clock.now} | different
+        reports.append(gate.usage(session_id, current_a=180.0, **dated))
+    return reports
+
+
+@pytest.mark.parametrize("how", ["locked", "boot"])
+def test_a_relay_that_stays_closed_after_its_chip_told_the_end_is_locked_and_told(gate: Gate, how: str) -> None:
+    session_id = gate.running().session_id
+    gate.event(how, session_id)
+    reports = goes_on(gate, session_id, 10)
+    assert [entry.command is not None for entry in reports[:3]] == [False, True, False]
+    assert {command.sid for command in commands(reports)} == {session_id}
+    assert alerts(reports[:2]) == [("relay_closed_without_session", "HJ-0001", session_id)]
+
+
+@pytest.mark.parametrize("wrong", [{"at": None}, {"at": NOW}], ids=["no clock", "its clock stands still"])
+def test_so_it_is_a_minute_later_where_its_dates_tell_nothing(gate: Gate, wrong: dict[str, Any]) -> None:
+    session_id = gate.running().session_id
+    gate.event("locked", session_id, at=NOW)
+    assert commands(goes_on(gate, session_id, 1, **wrong)) == []
+    later = goes_on(gate, session_id, 3, at=None)
+    assert {command.sid for command in commands(later)} == {session_id}
+
+
+def test_a_boot_that_names_no_session_excuses_no_report(gate: Gate) -> None:
+    """The chip did not say that this session is over: we concluded it."""
+    session_id = gate.running().session_id
+    gate.clock.pass_s(120)
+    gate.event("boot", None)
+    assert len(commands([gate.usage(session_id) for _ in range(2)])) == 1
 
 
 def test_usage_of_a_session_that_ended_without_its_chip_s_word_locks_it(gate: Gate) -> None:

@@ -269,10 +269,11 @@ def test_bytes_that_a_full_socket_does_not_take_are_kept_and_sent_later(line: Li
     assert bytes(received) == publish_packet("t", payload, 1)
 
 
-def test_without_a_free_packet_id_it_says_so_instead_of_looking_for_one_for_ever(line: Line) -> None:
+def test_without_a_free_packet_id_a_message_waits_instead_of_looking_for_one_for_ever(line: Line) -> None:
     line.wire.publish_all([Outbound("t", b"")] * 65_535)
-    with pytest.raises(OverflowError):
-        line.wire.publish_all([Outbound("t", b"one more")])
+    line.wire.publish_all([Outbound("t", b"one more")])
+    assert line.wire.unacknowledged == 65_536
+    assert line.wire.is_waiting
 
 
 def test_of_an_enormous_message_little_is_held_and_it_is_delivered_cut_short(line: Line) -> None:

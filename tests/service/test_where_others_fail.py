@@ -20,7 +20,7 @@ from tests.support.gateway import weldgate
 from tests.support.raw_client import RawClient
 from tests.support.waiting import eventually
 
-SHORT = "[lease]\nlease_s = 1\nstart_by_s = 1\ndrain_deadline_s = 1\n"
+SHORT = "[lease]\nlease_s = 1\nstart_by_s = 1\ndrain_deadline_s = 1\nchip_drain_s = 1\n"
 OBSERVE = "[observe]\nenabled = true\n"
 
 

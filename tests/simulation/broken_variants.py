@@ -8,16 +8,18 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+import gateway.core.decide
 import gateway.gate.leases
 import gateway.gate.requests
 import gateway.gate.sessions
-from gateway.core.decide import standing
+from gateway.core.decide import Findings, standing
 from gateway.core.lease import renewal
 from gateway.core.model import CodeUse, Decision, Millis
-from gateway.gate.chips import Codes
+from gateway.gate.chips import Chips, Codes
 from gateway.gate.requests import answer
 from gateway.gate.state import GateState
 from gateway.pipeline import Pipeline
+from gateway.registry.snapshot import Snapshot
 from gateway.store import orders
 from gateway.store.journal import Batch
 from gateway.store.ledger import Head
@@ -246,15 +248,83 @@ def _drops_requests(patch: Patch) -> None:
     patch.setattr(GatewayHost, "on_publish", on_publish)
 
 
+def _believes_any_word_of_an_end(patch: Patch) -> None:
+    """A chip that said that it had locked is never looked at again."""
+    patch.setattr(
+        "gateway.gate.strays._is_of_before",
+        lambda state, usage, _: state.sessions.told_end(usage.session_id) is not None,
+    )
+
+
+def _believes_dates_of_the_future(patch: Patch) -> None:
+    """A boot of any later date ends what runs at the machine."""
+    patch.setattr(
+        "gateway.gate.reports._surely_after",
+        lambda event, session, _: event.at is not None and event.at > session.granted_at + 60_000,
+    )
+
+
+def _locks_that_are_late(patch: Patch) -> None:
+    """A lock is for half a minute, as a renewal is."""
+    patch.setattr("gateway.gate.leases.LOCK_TTL_S", 30)
+
+
+def _asks_no_other_gateway(patch: Patch) -> None:
+    """An event of a session that another gateway opened means nothing."""
+    patch.setattr("gateway.pipeline.doubtful", lambda *_: {})
+
+
+def believes_in_its_own_drain(patch: Patch) -> None:
+    """Chips are taken to drain as the policy says, whatever they were provisioned with."""
+    patch.setattr(GateState, "drain_s", property(lambda state: state.rulebook.policy.lease.drain_deadline_s))
+
+
+def _tells_no_chip(patch: Patch) -> None:
+    patch.setattr("gateway.pipeline.configs_due", lambda *_: [])
+
+
+def _takes_any_low_number_for_late(patch: Patch) -> None:
+    """Only numbers above the last count."""
+    count = Chips.count
+
+    def lenient(chips: Chips, machine_id: str, seq: int) -> Any:
+        return None if seq <= (chips.last_seq(machine_id) or -1) else count(chips, machine_id, seq)
+
+    patch.setattr(Chips, "count", lenient)
+
+
+def _takes_registries_for_fresh(patch: Patch) -> None:
+    patch.setattr(Snapshot, "age_s", lambda *_: 0)
+
+
+def _skips_rules_that_fail(patch: Patch) -> None:
+    """A rule that raises has no say."""
+    run = gateway.core.decide._run
+
+    def careless(found: Findings, *about: Any) -> None:
+        run(found, *about)
+        found.faults.clear()
+
+    patch.setattr(gateway.core.decide, "_run", careless)
+
+
+def _goes_by_its_first_policy(patch: Patch) -> None:
+    patch.setattr(GateState, "adopt", lambda *_: None)
+
+
 VARIANTS: dict[str, Variant] = {
     "answers before the commit": Variant(("I1", "I2"), _answers_before_the_commit),
     "sends commands that no commit made": Variant(("I1",), _sends_unsigned_commands),
     "decides repeats anew": Variant(("I2",), _decides_repeats_anew),
     "signs repeats anew": Variant(("I2",), _signs_repeats_anew),
     "acknowledges requests and drops them": Variant(("I2",), _drops_requests),
+    "takes registries for fresh": Variant(("I3",), _takes_registries_for_fresh),
+    "skips rules that fail": Variant(("I3",), _skips_rules_that_fail),
+    "goes by its first policy": Variant(("I3",), _goes_by_its_first_policy),
     "sees nobody elsewhere": Variant(("I4",), _sees_nobody_elsewhere),
     "two gateways write over each other": Variant(("I4",), _writes_stale_sessions),
     "ends sessions without the drain": Variant(("I4",), _ends_sessions_without_the_drain),
+    "believes dates of the future": Variant(("I4",), _believes_dates_of_the_future),
     "same challenge for ever": Variant(("I5",), _same_challenge_for_ever),
     "believes retained": Variant(("I5",), _believes_retained),
     "never gives up": Variant(("I5",), _never_gives_up),
@@ -263,7 +333,12 @@ VARIANTS: dict[str, Variant] = {
     "no end by the calendar": Variant(("I6",), _no_end_by_the_calendar),
     "renews beyond the ground": Variant(("I6",), _renews_beyond_the_ground),
     "hears of no change": Variant(("I6",), _hears_of_no_change),
+    "believes any word of an end": Variant(("I6",), _believes_any_word_of_an_end),
+    "locks that are late": Variant(("I6",), _locks_that_are_late),
     "decides by chance": Variant(("I7",), _decides_by_chance),
+    "asks no other gateway": Variant(("E",), _asks_no_other_gateway),
+    "tells no chip": Variant(("L",), _tells_no_chip),
+    "takes any low number for late": Variant(("L",), _takes_any_low_number_for_late),
     "never ends by time": Variant(("L",), _never_ends_by_time),
     "chip forgets events": Variant(("L",), _chip_forgets_events),
     "acknowledges on arrival": Variant(("L", "I2"), _acknowledges_on_arrival),

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from gateway.core.model import Relay
+from gateway.core.model import EventKind, Relay
 from gateway.wire import topics
 from gateway.wire.messages import CommandMessage
 from gateway.wire.tokens import Command
@@ -16,6 +16,7 @@ from simulator.arms import Lock, Question
 from simulator.chip import WILL, Chip, ChipConfig
 from simulator.grants import Verify
 from simulator.signals import (
+    Action,
     ArcStarted,
     ArcStopped,
     CloseRelay,
@@ -40,6 +41,8 @@ from tests.simulation.network import Connection, Line, Network
 from tests.simulation.timeline import Timeline
 
 LONGEST_BACKOFF_MS = 10_000
+BELIEVED_MS = 70_000
+"""A word that its chip dates no further ahead may be believed."""
 STATUS_KEPT = 4
 """Messages outside the chip's own outbox that a modem keeps to send again."""
 
@@ -51,6 +54,7 @@ class Witness(Protocol):
     def relay_opened(self, host: "ChipHost", event: Event) -> None: ...
     def renewed(self, host: "ChipHost", lease_s: int) -> None: ...
     def chip_asked(self, host: "ChipHost", request_id: str, challenge: str, credential: str) -> None: ...
+    def misled(self, session_id: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...
 
 
@@ -94,6 +98,9 @@ class ChipHost:
         self.line = line
         self.powered = False
         self.modem_resends = random.random() < 0.3
+        self.longest_drain_s = config.drain_s
+        """The longest that an arc may outlast a lease or a lock, by whatever the chip may have been told."""
+        self.lost_count = False
         self.visitor: Visitor | None = None
         self.arc = False
         self.accepted_at: int | None = None
@@ -177,8 +184,30 @@ class ChipHost:
 
     def step(self, event: Event) -> None:
         """One step of the chip and what it leads to."""
+        self._carry_out(self.chip.step(event, self.clocks.moment(self._world.timeline.now)), event)
+
+    def say_falsely(self, kind: EventKind, ahead_ms: int = 0) -> None:
+        """The chip reports what is not so: that its session is over, or that it just booted, with a wrong date."""
+        chip, now = self.chip, self.clocks.moment(self._world.timeline.now)
+        if not self.powered:
+            return
+        wall_ms = None if now.wall_ms is None else now.wall_ms + ahead_ms
+        dated_right = wall_ms is not None and wall_ms <= self.clocks.base_ms + self._world.timeline.now + BELIEVED_MS
+        if self.session_id is not None and (kind == "locked" or dated_right):
+            self._world.witness.misled(self.session_id)
+        chip._now, chip._actions = Moment(now.mono_ms, wall_ms), []
+        chip._report(kind, "operator" if kind == "locked" else None, self.session_id if kind == "locked" else None)
+        chip._flush()
+        self._carry_out(chip._actions, Tick())
+
+    def lose_count(self) -> None:
+        """It forgets how many events it made, and which; it begins with a low number and other ids."""
+        self.lost_count = True
+        self.chip._seq = min(self.chip._seq, self._random.randrange(10))
+        self.chip._prefix = f"{self._random.getrandbits(48):012x}"
+
+    def _carry_out(self, actions: list[Action], event: Event) -> None:
         world = self._world
-        actions = self.chip.step(event, self.clocks.moment(world.timeline.now))
         for action in actions:
             if isinstance(action, Publish):
                 self._publish(action)

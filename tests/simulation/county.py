@@ -86,6 +86,15 @@ class County(Struct):
             self.overrides.pop((machine_id, person), None)
         return (machine_id, order.session_id or "")
 
+    def confirm(self, now: int) -> None:
+        """A source says that all is as it was."""
+        self.confirmed_at = self.base_ms + now
+
+    def adopt(self, policy: Policy, now: int) -> None:
+        """Another policy holds: for everybody."""
+        self.policy = policy
+        self.touches[USCC] = now
+
     def delta(self, since: int) -> Delta:
         """What a gateway reads that knows everything up to a version."""
         rows: list[Known | Gone] = [row for version, _, row in self.log if version > since]
@@ -235,4 +244,11 @@ def make_policy(random: Random) -> Policy:
     if random.random() < 0.4:
         for_s, lease_s = random.choice((1_200, 7_200, 50_000)), random.choice((60, 600))
         document["offline"] = {"for_s": for_s, "lease_s": lease_s, "operators": random.choice((2, 20))}
+    if random.random() < 0.4:
+        document["registry"] = {"max_age_s": random.choice((600, 3_600))}
     return msgspec.convert(document, Policy)
+
+
+def later_policy(random: Random, first: Policy) -> Policy:
+    """What may hold later in the same run: other bounds and hours, the same sources and lists."""
+    return msgspec.structs.replace(make_policy(random), offline=first.offline, registry=first.registry)

@@ -7,7 +7,7 @@ from collections.abc import Container
 from typing import Any
 
 from gateway.store import journal, orders
-from gateway.store.journal import CODES_KEPT_STEPS, Batch, Book
+from gateway.store.journal import CODES_KEPT_STEPS, AboutMachines, Batch, Book
 from gateway.store.ledger import Draft, Head, Key
 from gateway.store.prepared import Row
 from gateway.store.scribe import IN_DOUBT
@@ -42,6 +42,7 @@ class Database:
         self.seqs: dict[str, int] = {}
         self.lost: dict[Row, Row] = {}
         self.lists: dict[Row, Row] = {}
+        self.longest_drain_s = 0
         self.seq = 0
         self.latest_at = 0
 
@@ -75,6 +76,8 @@ class ScribeModel:
                 return orders.Refused(IN_DOUBT) if self._in_doubt else self._commit(batch)
             case orders.Recall():
                 return self._recall(order)
+            case orders.LookUp(keys, machine_ids):
+                return orders.Found(_answers(self._database, keys), _about(self._database, machine_ids))
             case orders.Probe():
                 return orders.Writable()
 
@@ -101,9 +104,8 @@ class ScribeModel:
         if order.accept_clock is not None:
             database.seq += 1
             database.latest_at = order.accept_clock.at
-        answers = [(key, database.replies[key]) for key in dict.fromkeys(order.keys) if key in database.replies]
         self._in_doubt = False
-        return orders.Recalled(answers, self._book(order))
+        return orders.Recalled(_answers(database, order.keys), self._book(order))
 
     def _book(self, order: orders.Recall) -> Book:
         database = self._database
@@ -115,7 +117,24 @@ class ScribeModel:
             lists=_latest_lists(database),
             recent=_recent(database, order.recent_since) if order.recent_since is not None else [],
             latest=database.latest_at,
+            longest_drain_s=database.longest_drain_s,
         )
+
+
+def _answers(database: Database, keys: list[Key]) -> list[tuple[Key, bytes | None]]:
+    return [(key, database.replies[key]) for key in dict.fromkeys(keys) if key in database.replies]
+
+
+def _about(database: Database, machine_ids: list[str]) -> AboutMachines:
+    return AboutMachines(
+        sessions=[row for row in database.open_sessions() if row[_MACHINE] in machine_ids],
+        seqs={machine_id: database.seqs[machine_id] for machine_id in machine_ids if machine_id in database.seqs},
+        gaps=[
+            (machine, *gap)
+            for machine, _, *gap in database.lost.values()
+            if machine in machine_ids and gap[1] is not None
+        ],
+    )
 
 
 def _keep_reports(database: Database, batch: Batch) -> None:

@@ -252,10 +252,26 @@ class GatewayHost:
         self.process.pipeline.wake()
         self.run_ready()
 
+    def policy_changed(self) -> None:
+        """The policy file is another one; the process sees it within a quarter second."""
+        self._around.timeline.after(int(self._random.random() * 250) + 20, self._take_policy)
+
+    def _take_policy(self) -> None:
+        """As ``Upkeep.watch_policy`` does: it is kept in the database first."""
+        process, rulebook = self.process, self._around.rulebook
+        if process is None or process.state.rulebook.hash == rulebook.hash:
+            return
+        if self._around.database.away:
+            self._around.timeline.after(250, self._take_policy)
+            return
+        process.state.adopt(rulebook)
+        process.pipeline.wake()
+        self.run_ready()
+
     def keep_ticking(self) -> None:
         """Have the process look at the clock when that can lead to something."""
         process = self.process
-        if process is None or not (len(process.state.sessions) or process.state.offline.due):
+        if process is None or not (len(process.state.sessions) or _listed(process.state)):
             return
         when = self._around.timeline.now + _until_something_is_due(process.state, self.wall_ms())
         if process.tick_at is None or when < process.tick_at:
@@ -323,9 +339,14 @@ class GatewayHost:
         self._around.timeline.after(int(self._random.random() * 4_000), self._dial)
 
 
+def _listed(state: GateState) -> list[int]:
+    """When offline lists and settings are due."""
+    return [*state.offline.due.values(), *state.settings.due.values()]
+
+
 def _until_something_is_due(state: GateState, wall_ms: int) -> int:
-    """Milliseconds until the tick at which a session, a lock or an offline list is due."""
-    due = min(state.offline.due.values(), default=wall_ms + LONGEST_WITHOUT_TICK_MS)
+    """Milliseconds until the tick at which a session, a lock, an offline list or a setting is due."""
+    due = min(_listed(state), default=wall_ms + LONGEST_WITHOUT_TICK_MS)
     for session in state.sessions:
         if session.drained_at is not None:
             return TICK_MS

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.simulation.gateway_host import GatewayHost, Process
 
 
-class Gone(Exception):
-    """The process ends here."""
+class Gone(BaseException):
+    """The process ends here: nobody in it can do anything about that."""
 
 
 class Lost:
@@ -84,6 +84,12 @@ class ModelWriter:
     async def recall(self, order: orders.Recall) -> orders.Recalled:
         result = checked(await self._send(order))
         assert isinstance(result, orders.Recalled)
+        self._host.keep_ticking()
+        return result
+
+    async def look_up(self, order: orders.LookUp) -> orders.Found:
+        result = checked(await self._send(order))
+        assert isinstance(result, orders.Found)
         self._host.keep_ticking()
         return result
 

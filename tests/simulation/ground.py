@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 
-from gateway.core.policy import Policy
 from tests.simulation.chip_host import ChipHost
 from tests.simulation.county import County
 from tests.simulation.network import Weather
@@ -18,24 +17,29 @@ SETTLED_MS = 90_000
 """After a disturbance lines come back, outboxes empty, and gateways read back."""
 PROMPT_MS = 1_000
 """How soon a gateway that is well sees a change (docs/operations.md)."""
+STRAY_MS = 60_000
+"""For so long reports of a session that its chip says is over may be of before; three more show that it is not."""
 LATE_BY_CLOCK_MS = 1_000
 """Leases are whole seconds."""
 
 
 class Held(Struct, frozen=True):
     """Whose session keeps a relay closed. ``over``: somebody else was let in by an override; ``known_at``: since when
-    the gateway can know of it."""
+    the gateway can know of it; ``denied``: the chip said that it had locked, and its reports show that it has not."""
 
     session_id: str
     operator_id: str
     over: bool = False
     known_at: int = 0
+    denied: bool = False
 
 
 class Limits(Struct, frozen=True):
-    """What a run allows. ``clock_error_ms`` is None where gateways' clocks are wrong by hours."""
+    """What a run allows. ``lease_s``: the longest lease of its policies. ``clock_error_ms`` is None where gateways'
+    clocks are wrong by hours."""
 
-    policy: Policy
+    lease_s: int
+    usage_every_s: int
     weather: Weather
     slowest_commit_ms: int
     clock_error_ms: int | None
@@ -93,11 +97,12 @@ class Ground(Struct):
             self.lost.pop(host.machine_id, None)
             return
         now = self.timeline.now
-        ends = None if held.over else self._ends(host, held)
+        over = held.over or held.denied
+        ends = None if over else self._ends(host, held)
         if ends is not None and ends > now:
             self.lost.pop(host.machine_id, None)
             self.timeline.at(ends, self.look, host)
-        elif not held.over and self._begins_soon(host, held, now):
+        elif not over and self._begins_soon(host, held, now):
             self.timeline.at(now + (self.limits.clock_error_ms or 0), self.look, host)
         elif self.lost.get(host.machine_id, ("", 0))[0] != held.session_id:
             self.lost[host.machine_id] = (held.session_id, now)
@@ -118,22 +123,26 @@ class Ground(Struct):
         return None if ends is None else ends - self.county.base_ms
 
     def _set_alarms(self, host: ChipHost, held: Held, now: int) -> None:
-        touched = now if held.over else self.county.touched(held.operator_id, host.machine_id, held.session_id)
+        touched = (
+            now if held.over or held.denied else self.county.touched(held.operator_id, host.machine_id, held.session_id)
+        )
         touched = max(touched, held.known_at)
         lost = (held.session_id, now)
         hops = 2 * (self.limits.weather.base_ms + self.limits.weather.jitter_ms)
         prompt_ms = PROMPT_MS + hops + 4 * self.limits.slowest_commit_ms + 2_000
+        if held.denied:
+            prompt_ms += STRAY_MS + 3_000 * self.limits.usage_every_s
         self.timeline.at(now + prompt_ms, self._prompt, host, lost, touched, False)
         self.timeline.at(now + prompt_ms + self._drain_ms(host), self._prompt, host, lost, touched, True)
         self.timeline.at(self._last_moment(host, now, touched), self._in_any_case, host, lost, touched)
 
     def _drain_ms(self, host: ChipHost) -> int:
-        return int(self.limits.policy.lease.drain_deadline_s * 1000 / host.clocks.rate) + 100
+        return int(host.longest_drain_s * 1000 / host.clocks.rate) + 100
 
     def _last_moment(self, host: ChipHost, lost: int, touched: int) -> int:
         """When the relay is open even if nothing reaches the chip any more: by the calendar, or by its leases. A
         renewal that was on its way may still be taken while the lease before it lasts."""
-        lease_ms = max(self.limits.policy.lease.lease_s, self.limits.policy.offline.lease_s) * 1000 / host.clocks.rate
+        lease_ms = self.limits.lease_s * 1000 / host.clocks.rate
         error_ms = self.limits.clock_error_ms
         by_lease = self.known.get(touched, touched) + int(2 * lease_ms) + 30_000
         if error_ms is None:

@@ -8,9 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.credential import kind_of
-from gateway.core.policy import Rulebook
+from gateway.core.policy import Offline
 from gateway.gate.entry import CommandBody, DecisionBody, EventBody
-from gateway.gate.explain import decide_again
 from gateway.store import journal, orders
 from gateway.store.journal import Batch
 from gateway.store.ledger import Draft, Key
@@ -18,7 +17,9 @@ from gateway.wire import topics
 from gateway.wire.inbound import Outbound
 from simulator.chip import GIVE_UP_MS
 from simulator.signals import Event, MessageArrived, Scanned
+from tests.simulation.basis import Basis
 from tests.simulation.chip_host import ChipHost
+from tests.simulation.evidence import Evidence
 from tests.simulation.gateway_host import GatewayHost
 from tests.simulation.ground import Ground, Held
 from tests.simulation.statistics import Statistics
@@ -63,6 +64,8 @@ class Kept(Struct):
 
     ``yields``: an override, or an unlock without a connection, let it stand beside another one. ``known_at``: when it
     was on record, None as long as only the chip knows of it.
+    ``misled``: its chip said that it had locked, and had not. ``opened_at``: when the database had it as open;
+    ``lock_now``: whether it is locked without waiting for the arc.
     """
 
     session_id: str
@@ -71,7 +74,10 @@ class Kept(Struct):
     request_id: str
     lease_s: int
     yields: bool = False
+    misled: bool = False
     known_at: int | None = 0
+    opened_at: int | None = None
+    lock_now: bool = False
     ended: bool = False
     end_reason: str | None = None
     displaced: bool = False
@@ -80,9 +86,11 @@ class Kept(Struct):
 class Invariants:
     """Sees everything that chips and gateways do, and judges."""
 
-    def __init__(self, timeline: Timeline, rulebook: Rulebook, stats: Statistics, ground: Ground) -> None:
+    def __init__(self, timeline: Timeline, offline: Offline, stats: Statistics, ground: Ground, basis: Basis) -> None:
         self.timeline = timeline
-        self.rulebook = rulebook
+        self.offline = offline
+        self.basis = basis
+        self.evidence = Evidence(timeline, self.breaks)
         self.stats = stats
         self.ground = ground
         self.base_ms = ground.county.base_ms
@@ -143,7 +151,7 @@ class Invariants:
     def _closed_offline(self, host: ChipHost, session_id: str, credential: str) -> None:
         """INVARIANT 1, without a connection: a list on record names the person, and the gateway was heard lately."""
         self.stats.count("offline unlocks")
-        offline, now = self.rulebook.policy.offline, self.timeline.now
+        offline, now = self.offline, self.timeline.now
         wall_s = (self.base_ms + now - WALL_OFF_MS) // 1000
         listed = any(until > wall_s for listed, until in self._listed.get(host.machine_id, ()) if listed == credential)
         heard = (
@@ -175,7 +183,7 @@ class Invariants:
 
     def _alone(self, host: ChipHost, kept: Kept) -> None:
         """INVARIANT 4, at the relays: nobody has two closed ones, and none closes for a session that is over."""
-        if kept.ended and not kept.displaced and not self._succeeded(kept):
+        if kept.ended and not (kept.displaced or kept.misled) and not self._succeeded(kept):
             self.breaks(
                 "I4", f"the relay of {host.machine_id} closed for {kept.session_id}, ended by {kept.end_reason}"
             )
@@ -183,7 +191,7 @@ class Invariants:
             theirs = self.sessions.get(other.session_id or "") if other.relay == "closed" else None
             if other is host or theirs is None or theirs.operator_id != kept.operator_id:
                 continue
-            if not (theirs.displaced or theirs.yields or kept.displaced or kept.yields):
+            if not any(one.displaced or one.yields or one.misled for one in (theirs, kept)):
                 self.breaks("I4", f"{kept.operator_id} has closed relays at {host.machine_id} and {other.machine_id}")
 
     def _succeeded(self, kept: Kept) -> bool:
@@ -200,7 +208,7 @@ class Invariants:
     def _lease_begins(self, host: ChipHost, lease_s: int) -> None:
         """INVARIANT 6, the lease: look again when it is over for certain."""
         number = self._leases[host.machine_id] = self._leases.get(host.machine_id, 0) + 1
-        longest_ms = (lease_s + host.chip.config.drain_s) * 1000 / host.clocks.rate
+        longest_ms = (lease_s + host.longest_drain_s) * 1000 / host.clocks.rate
         self.timeline.after(int(longest_ms) + ROUNDING_MS, self._lease_over, host, host.session_id, number)
 
     def _lease_over(self, host: ChipHost, session_id: str, number: int) -> None:
@@ -216,7 +224,12 @@ class Invariants:
         kept = self.sessions.get(session_id)
         if kept is None or kept.known_at is None:
             return None
-        return Held(session_id, kept.operator_id, kept.displaced, kept.known_at)
+        return Held(session_id, kept.operator_id, kept.displaced, kept.known_at, kept.misled and kept.ended)
+
+    def misled(self, session_id: str) -> None:
+        """The chip says that the session is over, and goes on with it."""
+        if session_id in self.sessions:
+            self.sessions[session_id].misled = True
 
     # --- gateways: what is made durable ---
 
@@ -227,10 +240,14 @@ class Invariants:
         for row in batch.changed:
             if row[_CHANGED["ended_at"]] is not None:
                 self._end(row[0], row[_CHANGED["end_reason"]])
+            self.sessions[row[0]].lock_now |= bool(row[_CHANGED["lock_now"]])
         for row in batch.opened:
             self._open(row)
         for row in batch.changed:
             self._check_ended(row[0])
+        for order in batch.orders:
+            self.basis.ordered(order)
+        self.evidence.committed(gateway.client_id, batch, self.sessions, self.open_at)
         for machine_id, _, first, last in batch.lost:
             self._gaps.setdefault(machine_id, []).append((first, last))
         for row in batch.lists:
@@ -245,15 +262,13 @@ class Invariants:
         elif draft.kind == "event":
             body = _decode_event(draft.body)
             self.events.setdefault(draft.machine_id or "", set()).add(_number(body.payload).seq)
-            self._same_again(body.judged)
+            if body.judged is not None:
+                self.basis.decided(body.judged)
         elif draft.kind == "command":
             order = _decode_command(draft.body)
             self.note(draft.machine_id or "", f"is to be locked: {order.reason}")
-            self._same_again(order.review)
-
-    def _same_again(self, body: DecisionBody | None) -> None:
-        if body is not None and decide_again(body, self.rulebook) != body.decision:
-            self.breaks("I7", f"the decision {body.asked.request_id} comes out otherwise from its record")
+            if order.review is not None:
+                self.basis.decided(order.review)
 
     def _decided(self, draft: Draft, reply: bytes | None) -> None:
         key: Key = (draft.machine_id or "", "decision", draft.message_id or "")
@@ -261,7 +276,7 @@ class Invariants:
             self.breaks("I2", f"a second decision on {key[2]} of {key[0]}")
             return
         body = _decode_body(draft.body)
-        self._same_again(body)
+        self.basis.decided(body)
         self._replies[key] = reply
         grant = draft.answer.grant if draft.answer else None
         if (draft.outcome == "allow") != (grant is not None):
@@ -269,6 +284,7 @@ class Invariants:
         if grant is None:
             return
         self.stats.count("allows")
+        self.basis.let_in(body)
         yields = bool(body.decision.overridden)
         kept = Kept(grant.sid, grant.aud, draft.operator_id or "", grant.jti, grant.lease_s, yields)
         self._allows[key] = self.sessions[grant.sid] = kept
@@ -298,6 +314,8 @@ class Invariants:
         if operator_id is not None and operator_id in self._open_of:
             self.breaks("I4", f"two open sessions of {operator_id}")
         self.open_at[machine_id] = self._open_of[operator_id or session_id] = session_id
+        self.sessions[session_id].opened_at = self.timeline.now
+        self.sessions[session_id].lock_now = bool(row[_SESSION["lock_now"]])
         if self.sessions[session_id].known_at is None:
             self.sessions[session_id].known_at = self.timeline.now
             self.ground.look(self.chips[machine_id])
@@ -322,7 +340,7 @@ class Invariants:
         host = self.chips[kept.machine_id]
         if not kept.ended or host.relay == "open" or host.session_id != session_id or self._succeeded(kept):
             return
-        if kept.displaced:
+        if kept.displaced or kept.misled:
             self.ground.look(host)
         elif kept.request_id or self.ground.limits.clock_error_ms is not None:
             # A gateway whose clock is an hour ahead takes an unlock that its chip dates rightly for long over.
@@ -338,6 +356,8 @@ class Invariants:
             self.note(gateway.client_id, f"receives {addressed[1]} of {addressed[0]}")
         if addressed[1] == "request":
             self._reached.add((addressed[0], "decision", _request_id(payload).request_id))
+        elif addressed[1] == "event":
+            self.evidence.reached(gateway.client_id, addressed[0], payload)
 
     def gateway_published(self, gateway: GatewayHost, message: Outbound) -> None:
         machine_id, _, kind = message.topic.removeprefix(f"{topics.ROOT}/").partition("/")
@@ -377,6 +397,8 @@ class Invariants:
             self.breaks("L", f"the relay of {host.machine_id} is still closed for {host.session_id}")
         if len(host.chip.outbox):
             self.breaks("L", f"{host.machine_id} still keeps {len(host.chip.outbox)} messages")
+        if host.lost_count:
+            return  # what its numbers tell is checked at each commit
         arrived = self.events.get(host.machine_id, set())
         missing = {number for number in range(min(arrived, default=1), host.chip._seq + 1) if number not in arrived}
         if missing and not events_may_be_lost:

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.policy import Policy
-from tests.simulation.county import DAY_MS, ORDERS, REGISTRY_CHANGES, make_policy
+from tests.simulation.basis import ALWAYS_RUN
+from tests.simulation.county import DAY_MS, ORDERS, REGISTRY_CHANGES, later_policy, make_policy
 from tests.simulation.gateway_host import CRASH_POINTS
 from tests.simulation.network import Weather
 from tests.simulation.people import Visit
@@ -17,6 +18,7 @@ from tests.simulation.people import Visit
 MIDNIGHT_MS = 1_781_452_800_000
 """2026-06-15 00:00 in the county."""
 HOUR_MS = 3_600_000
+DAY_S = 86_400
 NOTICED_MS = 60_000
 """By then a chip has noticed that its connection is dead."""
 GATEWAYS = (1, 1, 2)
@@ -41,7 +43,10 @@ class Act(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True):
-    """How one run is set up. ``wild_clocks``: the gateways' clocks go wrong by hours, so that no day can be trusted."""
+    """How one run is set up. ``wild_clocks``: the gateways' clocks go wrong by hours, so that no day can be trusted.
+
+    ``later``: policies that hold at some time later.
+    """
 
     seed: int
     base_ms: int
@@ -58,6 +63,11 @@ class Config(Struct, frozen=True):
     real_tokens: bool
     sqlite: bool
     commit_ms: tuple[int, int]
+    later: tuple[Policy, ...] = ()
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        return (self.policy, *self.later)
 
     def words(self) -> str:
         lease = self.policy.lease
@@ -67,6 +77,7 @@ class Config(Struct, frozen=True):
             f"{lease.drain_deadline_s} s, usage every {self.usage_every_s} s; delay {self.weather.base_ms} to "
             f"{self.weather.base_ms + self.weather.jitter_ms} ms, hostile {self.weather.hostile}; "
             f"{'persistent' if self.persistent_broker else 'forgetful'} broker, {self.events_kept} events kept"
+            f"; {len(self.policies)} policies, registries for {self.policy.registry.max_age_s} s"
             f"{', wild clocks' if self.wild_clocks else ''}{', ES256' if self.real_tokens else ''}"
             f"{', SQLite' if self.sqlite else ''}"
         )
@@ -79,6 +90,7 @@ def make_config(seed: int) -> Config:
     begin_ms = random.randrange(6, 22) * HOUR_MS
     real, wild = random.random() < 0.02, random.random() < 0.06
     hostile = random.choice((0.002, 0.02)) if random.random() < 0.1 else 0.0
+    policy = make_policy(random)
     return Config(
         seed=seed,
         base_ms=MIDNIGHT_MS + begin_ms,
@@ -86,7 +98,8 @@ def make_config(seed: int) -> Config:
         machines=random.randrange(3, 9),
         people=random.randrange(3, 9),
         gateways=1 if wild else random.choice(GATEWAYS),
-        policy=make_policy(random),
+        policy=policy,
+        later=tuple(later_policy(random, policy) for _ in range(random.choice((0, 0, 1, 3)))),
         weather=Weather(
             base_ms=random.choice((2, 20, 100, 400)),
             jitter_ms=random.choice((1, 50, 500, 3_000)),
@@ -179,7 +192,9 @@ def _kinds(config: Config) -> dict[str, float]:
         "chip cut": 4,
         "chip stall": 2,
         "chip clock": 1,
-        "tamper": 0.3,
+        "chip says": 0.7,
+        "chip count": 0.3,
+        "tamper": 0.6,
         "gateway crash": 4,
         "gateway dies": 1,
         "gateway stop": 0.7,
@@ -193,6 +208,9 @@ def _kinds(config: Config) -> dict[str, float]:
         "registry": 4,
         "order": 3,
         "replay": 1.5,
+        "rule fails": 0.7,
+        "policy": 2 if config.later else 0,
+        "registry silent": 1 if config.policy.registry.max_age_s < DAY_S else 0,
     }
 
 
@@ -210,7 +228,8 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
             return [Act(at, kind, chip, span, random.choice(("up", "down")))]
         case "chip clock":
             off = random.choice((-1, 1)) * random.choice((3_000, 45_000, 600_000, DAY_MS))
-            return [Act(at, kind, chip, off), Act(at + long, kind, chip, 0)]
+            acts = [Act(at, kind, chip, off), Act(at + long, kind, chip, 0)]
+            return acts + (_locked_at_work(config, random, chip, at) if random.random() < 0.5 else [])
         case "gateway crash":
             return [Act(at, kind, gateway, random.choice((20, 2_000, 60_000)), random.choice(CRASH_POINTS))]
         case "gateway dies":
@@ -225,11 +244,37 @@ def _fault(config: Config, random: Random, kind: str, at: int) -> list[Act]:
             return _change(random, at, long, "registry", random.choice(REGISTRY_CHANGES))
         case "order":
             return _change(random, at, long, "order", random.choice(ORDERS))
+        case "chip says":
+            ahead_ms = random.choice((0, DAY_MS))
+            said = Act(at, kind, chip, ahead_ms, random.choice(("locked", "boot")))
+            return [said, *_at_work(config, random, chip, at)]
+        case "policy":
+            return [Act(at, kind, random.randrange(len(config.policies)))]
+        case "rule fails":
+            return [Act(at, kind, 0, span, random.choice(ALWAYS_RUN))]
+        case "registry silent":
+            return [Act(at, kind, 0, random.randrange(1, 4) * config.policy.registry.max_age_s * 1000)]
         case "replay":
             detail = random.choice(("again", "retained", "other machine"))
             return [Act(at, kind, chip, random.randrange(1, 1_000), detail)]
         case _:
             return [Act(at, kind, gateway if "gateway" in kind or kind == "scribe dies" else chip, span)]
+
+
+def _at_work(config: Config, random: Random, chip: int, at: int) -> list[Act]:
+    """Somebody comes to the machine some time before, and is likely to work there still."""
+    number = random.randrange(config.people)
+    visit = _visit(config, random, f"P{number:06}")
+    bursts = tuple((random.randrange(2_000, 20_000), random.randrange(1_000, 60_000)) for _ in range(12))
+    visit = msgspec.structs.replace(visit, machine_id=f"HJ-{chip:04}", shows="badge", bursts=bursts, tries=4)
+    return [Act(max(at - random.randrange(70_000, 300_000), 60_000), "visit", number, visit=visit)]
+
+
+def _locked_at_work(config: Config, random: Random, chip: int, at: int) -> list[Act]:
+    """Somebody works at the machine, and it is locked from afar."""
+    locked_at = at + random.randrange(1_000, 60_000)
+    release = Act(locked_at + 300_000, "order", chip, 0, "release")
+    return [*_at_work(config, random, chip, at), Act(locked_at, "order", chip, 0, "lock"), release]
 
 
 def _visits_meanwhile(config: Config, random: Random, chip: int, at: int, span: int) -> list[Act]:

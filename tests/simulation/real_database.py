@@ -5,8 +5,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gateway.core.policy import Rulebook, document
 from gateway.store import orders
 from gateway.store.engine import open_engine
+from gateway.store.journal import keep_policy
 from gateway.store.scribe import Scribe
 from gateway.wire.tokens import Signer
 from tests.simulation.database import Database
@@ -33,6 +35,11 @@ class RealDatabase:
     def scribe(self, switch: Database) -> "RealScribe":
         """A scribe of its own connection; ``switch`` says when the database is away."""
         return RealScribe(Scribe(self._engine, self._signer), switch)
+
+    def keep_policy(self, rulebook: Rulebook) -> None:
+        """As a gateway does before it goes by it."""
+        with self._engine.connect() as connection:
+            keep_policy(connection, rulebook.hash, document(rulebook.policy), 0)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -11,6 +11,7 @@ from gateway.wire import topics
 from simulator.chip import ChipConfig
 from simulator.grants import Verify
 from tests.simulation import county as registries
+from tests.simulation.basis import Basis, BrittleRules
 from tests.simulation.broker import Broker
 from tests.simulation.chip_host import ChipClocks, ChipHost, World
 from tests.simulation.database import Database, ScribeModel
@@ -19,7 +20,7 @@ from tests.simulation.ground import Ground, Held, Limits
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import Line, Network, Weather
 from tests.simulation.people import Person
-from tests.simulation.plan import HOUR_MS, Act, Config
+from tests.simulation.plan import DAY_S, HOUR_MS, Act, Config
 from tests.simulation.real_database import RealDatabase
 from tests.simulation.statistics import Statistics
 from tests.simulation.timeline import Timeline
@@ -47,14 +48,19 @@ class Simulation:
         self.timeline = Timeline()
         self._acts = acts
         self._random = Random(f"{config.seed}/run")
-        rulebook = Rulebook(config.policy)
+        self._rulebooks = [Rulebook(policy) for policy in config.policies]
+        self._silent_until = 0
         self.county = registries.make_county(
             Random(f"{config.seed}/county"), config.base_ms, config.policy, config.machines, config.people
         )
         clock_error_ms = None if config.wild_clocks else CLOCK_ERROR_MS
-        limits = Limits(config.policy, config.weather, config.commit_ms[1], clock_error_ms)
+        lease_s = max(max(policy.lease.lease_s, policy.offline.lease_s) for policy in config.policies)
+        limits = Limits(lease_s, config.usage_every_s, config.weather, config.commit_ms[1], clock_error_ms)
         self.ground = Ground(self.timeline, self.county, limits, self._held, self._breaks)
-        self.invariants = Invariants(self.timeline, rulebook, self.stats, self.ground)
+        self.rules = BrittleRules()
+        rulebooks = {rulebook.hash: rulebook for rulebook in self._rulebooks}
+        self.basis = Basis(self.ground, self.rules, rulebooks, self._breaks)
+        self.invariants = Invariants(self.timeline, config.policy.offline, self.stats, self.ground, self.basis)
         self.invariants.log = None if traced is None else deque(maxlen=traced or None)
         self.broker = Broker(
             self.timeline, Random(f"{config.seed}/broker"), self.stats, persistent=config.persistent_broker
@@ -68,7 +74,8 @@ class Simulation:
         self.invariants.chips = self.ground.chips = {host.machine_id: host for host in self.chips}
         self._codes: deque[str] = deque(maxlen=20)
         self.people = [Person(self.timeline, self._credential) for _ in range(config.people)]
-        self.gateways = self._make_gateways(rulebook)
+        self._around = self._make_surroundings()
+        self.gateways = self._make_gateways()
 
     def _held(self, session_id: str) -> Held | None:
         return self.invariants.held(session_id)
@@ -87,7 +94,8 @@ class Simulation:
         return self._random.choice(self._codes or [person]) if shows == "old code" else shows
 
     def _make_chips(self, verify: Verify) -> list[ChipHost]:
-        config, lease = self.config, self.config.policy.lease
+        config = self.config
+        longest_s = max(policy.lease.drain_deadline_s for policy in config.policies)
         world = World(self.timeline, self.network, self.broker, self.invariants)
         hosts = []
         for number, machine in enumerate(self.county.machines.values()):
@@ -96,8 +104,8 @@ class Simulation:
                 machine.machine_id,
                 machine.chip or f"OWN-{number}",
                 usage_every_s=config.usage_every_s,
-                idle_lock_s=lease.idle_lock_s,
-                drain_s=lease.drain_deadline_s,
+                idle_lock_s=random.choice((60, 300, 900)),
+                drain_s=random.choice((10, 60, config.policy.lease.chip_drain_s)),
             )
             clocks = ChipClocks(
                 config.base_ms,
@@ -107,27 +115,32 @@ class Simulation:
             )
             line = Line(Random(f"{config.seed}/line/{number}"), config.weather, CHIP_KEEPALIVE_MS)
             hosts.append(ChipHost(chip, verify, clocks, line, world, random))
+            hosts[-1].longest_drain_s = max(chip.drain_s, longest_s)
         return hosts
 
-    def _make_gateways(self, rulebook: Rulebook) -> list[GatewayHost]:
+    def _make_surroundings(self) -> Surroundings:
         config = self.config
-        around = Surroundings(
+        self._keep_policy(self._rulebooks[0])
+        return Surroundings(
             self.timeline,
             self.network,
             self.broker,
             self.database,
             self.county,
-            rulebook,
+            self._rulebooks[0],
             self.invariants,
             self._make_scribe,
             config.base_ms,
             config.commit_ms,
             (self._code_key,),
         )
+
+    def _make_gateways(self) -> list[GatewayHost]:
+        config = self.config
         hosts = []
         for number in range(config.gateways):
             line = Line(Random(f"{config.seed}/gateway line/{number}"), config.weather, GATEWAY_KEEPALIVE_MS)
-            hosts.append(GatewayHost(number, around, line, Random(f"{config.seed}/gateway/{number}")))
+            hosts.append(GatewayHost(number, self._around, line, Random(f"{config.seed}/gateway/{number}")))
         self.broker.gateways = [host.client_id for host in hosts]
         return hosts
 
@@ -142,7 +155,7 @@ class Simulation:
         """Raises Broken."""
         before, simulator.outbox.EVENTS_KEPT = simulator.outbox.EVENTS_KEPT, self.config.events_kept
         try:
-            with virtual_time(self.timeline, self._random):
+            with virtual_time(self.timeline, self._random), self.rules.in_force():
                 self._live()
         finally:
             simulator.outbox.EVENTS_KEPT = before
@@ -157,6 +170,7 @@ class Simulation:
             self.timeline.at(FIRST_CHIP_AT_MS + number * 100, host.power, True)
         for act in self._acts:
             self.timeline.at(act.at, self._do, act)
+        self._confirm()
         end = self.config.hours * HOUR_MS
         while self.timeline.now < end:
             self._run_until(min(end, self.timeline.now + CHECK_EVERY_MS))
@@ -179,6 +193,7 @@ class Simulation:
         for person in self.people:
             person.go_home()
         self.database.away = False
+        self._silent_until, self.rules.broken = 0, None
         for gateway in self.gateways:
             gateway.clock_off_ms, gateway.frozen_until, gateway.crash_at, gateway.down_ms = 0, 0, None, 0
             gateway.start()
@@ -189,9 +204,8 @@ class Simulation:
         for host in self.chips:
             host.rest()
             host.power(True)
-        lease = self.config.policy.lease
-        offline_s = self.config.policy.offline.lease_s
-        settle_s = 300 + int(1.1 * (lease.lease_s + offline_s + lease.drain_deadline_s + lease.start_by_s))
+        longest_s = max(host.longest_drain_s for host in self.chips) + self.config.policy.lease.chip_drain_s
+        settle_s = 300 + int(1.1 * (2 * self.ground.limits.lease_s + longest_s + 30))
         self._run_until(self.timeline.now + 120_000)
         for line in lines:
             if line.connection is not None:
@@ -202,8 +216,18 @@ class Simulation:
         self._run_until(self.timeline.now + settle_s * 1000)
         lossy = not self.config.persistent_broker or self.config.events_kept < 1000
         self.invariants.at_rest(lossy)
+        if self.config.gateways == 1:
+            self._chips_go_by_the_policy()
         if self.invariants.broken is not None:
             raise self.invariants.broken
+
+    def _chips_go_by_the_policy(self) -> None:
+        """Several gateways hear a part each of what a chip shows, and cannot always know that it has to be told."""
+        lease = self._around.rulebook.policy.lease
+        for host in self.chips:
+            held = host.chip.config
+            if (held.idle_lock_s, held.drain_s) != (lease.idle_lock_s, lease.drain_deadline_s):
+                self._breaks("L", f"{host.machine_id} was never told what the policy says")
 
     # --- acts ---
 
@@ -220,8 +244,15 @@ class Simulation:
                 self._chip_fault(act, name or kind)
             case "gateway" | "scribe":
                 self._gateway_fault(act, name if kind == "gateway" else kind)
-            case "registry" | "order":
+            case "registry" | "order" if name != "silent":
                 self._change(act)
+            case "registry":
+                self._silent_until = max(self._silent_until, self.timeline.now + act.much)
+            case "policy":
+                self._adopt(self._rulebooks[act.whom])
+            case "rule":
+                self.basis.rule_fails(act.detail, self.timeline.now + act.much)
+                self.timeline.after(act.much, self.basis.rule_is_well)
             case "replay":
                 self._replay(act)
             case _:
@@ -229,7 +260,8 @@ class Simulation:
 
     def _chip_fault(self, act: Act, what: str) -> None:
         host, span = self.chips[act.whom], act.much
-        self.ground.disturbed(self.timeline.now + max(span, 0), host.machine_id)
+        if what in ("power", "cut", "stall"):
+            self.ground.disturbed(self.timeline.now + span, host.machine_id)
         match what:
             case "power":
                 host.power(False)
@@ -240,6 +272,10 @@ class Simulation:
                 self.network.stall(host.line, span, up=act.detail == "up", down=act.detail == "down")
             case "clock" if host.clocks.wall_off_ms is not None:
                 host.clocks.wall_off_ms = span
+            case "says":
+                host.say_falsely(act.detail, span)  # type: ignore[arg-type]
+            case "count":
+                host.lose_count()
             case "tamper":
                 host.open_housing()
 
@@ -290,6 +326,34 @@ class Simulation:
         self.ground.changed()
         for gateway in self.gateways:
             gateway.registry_changed()
+
+    def _adopt(self, rulebook: Rulebook) -> None:
+        """The policy file is another one from now on."""
+        now = self.timeline.now
+        self._keep_policy(rulebook)
+        self._around.rulebook = rulebook
+        self.county.adopt(rulebook.policy, now)
+        self.basis.adopt(rulebook)
+        self.ground.changed()
+        for gateway in self.gateways:
+            gateway.policy_changed()
+
+    def _keep_policy(self, rulebook: Rulebook) -> None:
+        drain_s = rulebook.policy.lease.drain_deadline_s
+        self.database.longest_drain_s = max(self.database.longest_drain_s, drain_s)
+        if self._real is not None:
+            self._real.keep_policy(rulebook)
+
+    def _confirm(self) -> None:
+        """A source confirms the registries, unless it is silent; several times before they are too old."""
+        max_age_s = self.config.policy.registry.max_age_s
+        if max_age_s >= DAY_S:
+            return
+        self.timeline.after(max_age_s * 250, self._confirm)
+        if self.timeline.now >= self._silent_until:
+            self.county.confirm(self.timeline.now)
+            for gateway in self.gateways:
+                gateway.registry_changed()
 
     def _replay(self, act: Act) -> None:
         """Somebody on the broker repeats what was said before."""

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.core.policy import Policy
-from tests.simulation.broken_variants import believes_any_refusal
+from tests.simulation.broken_variants import believes_any_refusal, believes_in_its_own_drain
 from tests.simulation.county import DAY_MS
 from tests.simulation.network import Weather
 from tests.simulation.people import Visit
@@ -32,6 +32,7 @@ def calm(seed: int, **different: object) -> Config:
         "real_tokens": False,
         "sqlite": False,
         "commit_ms": (1, 30),
+        "later": (),
     }
     return msgspec.structs.replace(make_config(seed), **quiet | different)
 
@@ -106,3 +107,28 @@ A_DAY_BEHIND = [
 
 def test_an_unlock_without_a_connection_that_its_chip_dates_a_day_ago_is_not_taken_for_over() -> None:
     assert first_broken(calm, A_DAY_BEHIND) is None
+
+
+DRAINS_LONGER = [
+    Act(500, "chip clock", 0, 45_000),
+    Act(100_000, "chip clock", 0, 0),
+    Act(150_000, "visit", 0, visit=Visit("P000000", "HJ-0000", "P000000", ((2_000, 400_000),), "finish")),
+    Act(152_000, "chip cut", 0, 500_000),
+]
+"""A chip refuses its setting for a wrong clock, and is cut off as soon as somebody welds, far beyond the lease."""
+
+
+def short_drain(seed: int) -> Config:
+    lease = {"lease_s": 60, "drain_deadline_s": 10}
+    return calm(seed, policy=msgspec.convert({"lease": lease}, Policy))
+
+
+def test_a_session_lasts_as_long_as_the_chip_may_drain_whatever_the_policy_says() -> None:
+    assert first_broken(short_drain, DRAINS_LONGER) is None
+
+
+def test_those_acts_break_a_gateway_that_reckons_with_the_policy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    believes_in_its_own_drain(monkeypatch)
+    broken = first_broken(short_drain, DRAINS_LONGER)
+    assert broken is not None
+    assert broken.invariant == "I4"

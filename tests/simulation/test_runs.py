@@ -67,9 +67,10 @@ def test_every_kind_of_fault_is_injected_and_the_people_get_in() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     faults = done.stdout.splitlines()[-2]
     for kind in (
-        "broker crash", "chip clock", "chip cut", "chip power", "chip stall", "database away", "gateway clock",
-        "gateway crash", "gateway cut", "gateway dies", "gateway freeze", "gateway stall", "gateway stop", "order",
-        "packet doubled", "packet lost", "packet out of order", "registry", "replay", "scribe dies", "tamper",
+        "broker crash", "chip clock", "chip count", "chip cut", "chip power", "chip says", "chip stall",
+        "database away", "gateway clock", "gateway crash", "gateway cut", "gateway dies", "gateway freeze",
+        "gateway stall", "gateway stop", "order", "packet doubled", "packet lost", "packet out of order", "policy",
+        "registry", "registry silent", "replay", "rule fails", "scribe dies", "tamper",
     ):  # fmt: skip
         assert f" {kind}" in faults
     for what in ("allows", "renewals taken", "commands sent", "offline unlocks", "session_ends on record"):

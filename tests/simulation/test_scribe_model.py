@@ -62,7 +62,9 @@ class Ordering:
         if chance < 0.1:
             since = self._random.choice((None, AT - 1, AT + 1))
             return orders.Recall([self._key() for _ in range(5)], self._random.random() < 0.5, since)
-        return orders.Probe() if chance < 0.13 else orders.Commit(self._batch())
+        if chance < 0.15:
+            return orders.LookUp([self._key() for _ in range(5)], self._random.sample(MACHINES, 2))
+        return orders.Probe() if chance < 0.18 else orders.Commit(self._batch())
 
     def _batch(self) -> Batch:
         few = self._random.randrange
@@ -74,7 +76,7 @@ class Ordering:
             chips=[self._chip() for _ in range(few(3))],
             codes=[(AT // 30_000 + few(60), self._random.choice(PEOPLE[:2])) for _ in range(few(2))],
             seqs=[(self._machine(), few(50)) for _ in range(few(2))],
-            lost=[(self._machine(), AT + few(4), few(4), None) for _ in range(few(2))],
+            lost=[(self._machine(), AT + few(4), few(4), self._random.choice((None, 9))) for _ in range(few(2))],
             lists=[(self._machine(), few(9), AT, 600, 60, b'[["P000001",1]]') for _ in range(few(2))],
             orders=[Order(f"command-{few(99)}", b'{"aud":"HJ-0001"}') for _ in range(few(2))],
         )
@@ -127,6 +129,8 @@ def _told(result: orders.Result) -> Any:
             return head.seq, head.latest_at, replies, commands
         case orders.Recalled(answers, book):
             return sorted(answers), _sorted(book)
+        case orders.Found(answers, about):
+            return sorted(answers), [sorted(map(tuple, rows)) for rows in (about.sessions, about.gaps)], about.seqs
     return result
 
 
@@ -162,4 +166,4 @@ def test_the_model_gives_what_the_real_scribe_gives(databases: Databases, seed: 
         if isinstance(expected, orders.Refused):
             recall = orders.Recall([])
             assert _told(model.carry_out(recall)) == _told(real.carry_out(recall))
-    assert kinds == {orders.Committed, orders.Refused, orders.Recalled, orders.Writable}
+    assert kinds == {orders.Committed, orders.Refused, orders.Recalled, orders.Found, orders.Writable}
