@@ -1,7 +1,7 @@
 """Rewrites the generated parts of the documents from the code; ``--check`` tells what has drifted, exit code 1.
 
 A generated part stands between ``<!-- generated:NAME -->`` and ``<!-- /generated -->``; NAME is a key of BLOCKS.
-``asyncapi.json`` is generated as a whole.
+``asyncapi.json`` and ``openapi.json`` are generated as a whole.
 """
 
 import inspect
@@ -34,9 +34,14 @@ from gateway.core.reasons import FIXED_CODES, REASONS, Reason
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.mqtt import mosquitto
 from gateway.observe.metrics import Metrics
-from gateway.registry import pace, pages, sources
+from gateway.registry import pace, pages, push, sources
 from gateway.registry.columns import KINDS, Column
 from gateway.settings import Settings
+from gateway.store.api_tokens import SCOPES
+from gateway.store.push_events import OUTCOMES
+from gateway.web import openapi
+from gateway.web.problems import PROBLEMS
+from gateway.web.routes import ROOT, ROUTES
 from gateway.wire import acl, messages, topics
 from gateway.wire.codec import MAX_PAYLOAD_BYTES, encode, wire_reasons
 from gateway.wire.tokens import ALGORITHM, ISSUER, Command, Grant
@@ -46,6 +51,7 @@ from simulator.arms import LOCK_ARMS, QUESTION_ARMS, LockArm, QuestionArm
 DOCS = Path(__file__).resolve().parent
 VECTOR = DOCS / "vectors" / "grant.json"
 ASYNCAPI = DOCS / "asyncapi.json"
+OPENAPI = DOCS / "openapi.json"
 _BLOCK = re.compile(r"(<!-- generated:([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _PRINTABLE = {"<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " "}
 
@@ -595,6 +601,39 @@ def _choices(column: Column) -> str:
     return listed + (" personal: sealed and masked" if column.personal else "")
 
 
+# --- HTTP API ---------------------------------------------------------------------------------------------------
+
+
+def api_scopes() -> str:
+    return table(["scope", "what it is for"], [[code(scope), meaning] for scope, meaning in SCOPES.items()])
+
+
+def api_routes() -> str:
+    rows = []
+    for route in ROUTES:
+        statuses = " ".join(str(PROBLEMS[kind][0]) for kind in openapi.problems_of(route))
+        access = "a sender's signature" if route.access == "signature" else code(route.access)
+        rows.append([code(f"{route.method} {ROOT}{route.path}"), access, text(route.summary), statuses])
+    return table(["route", "takes", "what it does", "errors"], rows)
+
+
+def api_problems() -> str:
+    return "\n\n".join(f"### {kind}\n\n{status} {title}. {about}" for kind, (status, title, about) in PROBLEMS.items())
+
+
+def push_kinds() -> str:
+    rows = []
+    for kind, struct in push.EVENT_TYPES.items():
+        own = [field for field in fields(struct) if field.encode_name not in ("event_id", "at")]
+        shown = [code(field.encode_name) + ("" if field.required else " (optional)") for field in own]
+        rows.append([code(kind), ", ".join(shown), text(struct.__doc__ or "")])
+    return table(["kind", "fields", "meaning"], rows)
+
+
+def push_outcomes() -> str:
+    return table(["outcome", "meaning"], [[code(name), text(about)] for name, about in OUTCOMES.items()])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "sources-keys": source_keys(sources.Sources),
     "source-keys": source_keys(sources.Source),
@@ -646,6 +685,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "example-reports": example_reports,
     "example-feed": example_feed,
     "registry-columns": registry_columns,
+    "api-scopes": api_scopes,
+    "api-routes": api_routes,
+    "api-problems": api_problems,
+    "push-kinds": push_kinds,
+    "push-outcomes": push_outcomes,
 }
 
 
@@ -660,11 +704,16 @@ def regenerated(document: str) -> str:
     return _BLOCK.sub(block, document)
 
 
+def openapi_text() -> str:
+    return json.dumps(openapi.document(), ensure_ascii=False, indent=2) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     drifted = []
-    for path in [*sorted(DOCS.rglob("*.md")), ASYNCAPI]:
-        old = path.read_text(encoding="utf-8")
-        new = asyncapi.text() if path == ASYNCAPI else regenerated(old)
+    whole = {ASYNCAPI: asyncapi.text, OPENAPI: openapi_text}
+    for path in [*sorted(DOCS.rglob("*.md")), *whole]:
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = whole[path]() if path in whole else regenerated(old)
         if new != old:
             drifted.append(path.relative_to(DOCS.parent))
             if arguments != ["--check"]:

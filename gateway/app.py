@@ -25,13 +25,15 @@ from gateway.observe.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.registry.lookup import Books, Lookup
 from gateway.registry.snapshot import Snapshot
-from gateway.registry.sources import Sources, load_sources
+from gateway.registry.sources import Sources, load_sources, push_secrets
 from gateway.settings import Settings
 from gateway.store.engine import open_engine
 from gateway.store.vault import open_vault
 from gateway.store.writer import Writer
 from gateway.upkeep import Upkeep, read_rulebook
 from gateway.web.api import Api
+from gateway.web.call import Services
+from gateway.web.deliveries import Deliveries, Trust
 from gateway.web.health import make_app
 from gateway.wire import acl, topics
 from gateway.wire.codec import encode
@@ -82,11 +84,14 @@ class Gateway:
         sources = load_sources(settings.registry) if settings.registry else Sources()
         required = frozenset(name for name, source in sources.sources.items() if source.required)
         self._upkeep = Upkeep(self._engine, self._state, self._pipeline.wake, self._hub, required)
-        books = Books(self._engine, open_vault(settings.keys), sources.how(), self._upkeep.load_registry)
+        vault = open_vault(settings.keys)
+        books = Books(self._engine, vault, sources.how(), self._upkeep.load_registry)
         self._lookup = Lookup(sources, books, self._pipeline.resume, self._hub)
         self._state.lookups.offered = self._lookup.offered
         self._upkeep.on_registry = lambda: self._link.publish([self._status(online=True)])
-        self._api = Api(self._state, code_keys, settings.api_token)
+        trust = Trust({name: push_secrets(name, sender) for name, sender in sources.push.items()}, sources.how())
+        deliveries = Deliveries(self._engine, vault, trust, now_ms, self._upkeep.hurry.set)
+        self._api = Api(Services(self._state, self._engine, code_keys, deliveries), self._hub)
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -193,7 +198,7 @@ class Gateway:
     async def _http(self) -> AsyncIterator[None]:
         host, port = self._settings.http_address
         app = make_app(self._metrics.registry, self._checks, self._refresh_gauges, __version__)
-        app.add_routes(self._api.routes())
+        self._api.add_to(app)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:

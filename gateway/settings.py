@@ -57,10 +57,6 @@ class Settings(BaseSettings):
         default_factory=lambda: _default_instance(),
         description="Name of this gateway: its MQTT client id and status topic (default: the host's name).",
     )
-    api_token: SecretStr | None = Field(
-        default=None,
-        description="Bearer token of the HTTP API, at least 32 characters; without one there is no API.",
-    )
     accept_clock: bool = Field(
         default=False, description="Take the clock as right although the ledger holds later records."
     )
@@ -71,13 +67,6 @@ class Settings(BaseSettings):
     def _instance(cls, value: str) -> str:
         if not re.match(INSTANCE, value):
             raise ValueError("use 1 to 32 letters, digits, '-' or '_'")
-        return value
-
-    @field_validator("api_token")
-    @classmethod
-    def _api_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 32:
-            raise ValueError("use at least 32 random characters, for example of: openssl rand -hex 32")
         return value
 
     @field_validator("http")
@@ -147,7 +136,7 @@ def _explain(problem: Any) -> str:
     return f"setting {name}{shown}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-_SHOWN = frozenset(Settings.model_fields) - {"api_token", "broker", "database", "mqtt"}
+_SHOWN = frozenset(Settings.model_fields) - {"broker", "database", "mqtt"}
 """Values that a message may repeat: no URLs, which may hold a password, also where somebody writes one by mistake, and
 nothing under a name that is none."""
 

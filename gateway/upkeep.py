@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -46,7 +47,10 @@ def read_rulebook(engine: Engine, path: Path | None) -> Rulebook:
 
 class Upkeep:
     """``wake`` tells the pipeline that sessions have to be looked at; ``on_registry`` is called at a new version;
-    ``required`` names the sources that have to be fresh."""
+    ``required`` names the sources that have to be fresh.
+
+    Whoever changes the registries from within this process sets ``hurry``, to have that taken over at once.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Upkeep:
         self._failing: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self.on_registry: Callable[[], None] = lambda: None
+        self.hurry = asyncio.Event()
 
     async def load_registry(self) -> None:
         """Take over what has changed since the last time."""
@@ -98,13 +103,19 @@ class Upkeep:
     async def watch_registry(self) -> None:
         """Take over each change within a second."""
         while True:
-            await asyncio.sleep(REGISTRY_POLL_S)
+            await self._until_due()
             try:
                 await self.load_registry()
             except SQLAlchemyError as error:
                 self._fails("registry", str(getattr(error, "orig", error)))
             else:
                 self._works("registry", f"version {self._state.snapshot.version}")
+
+    async def _until_due(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REGISTRY_POLL_S):
+                await self.hurry.wait()
+        self.hurry.clear()
 
     async def watch_policy(self, path: Path | None) -> None:
         """Go by a changed policy file within a second or two. One that cannot be used changes nothing."""

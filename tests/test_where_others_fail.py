@@ -216,7 +216,7 @@ def test_13_only_the_decision_runs_the_rules() -> None:
 
 def test_13_colours_look_at_certificates_by_the_checks_of_the_rules() -> None:
     using = {path for path, tree in sources() if "CERTIFICATE_CHECKS" in names_in(tree)}
-    assert using == {"core/rules.py", "core/colour.py"}
+    assert using == {"core/rules.py", "core/colour.py", "core/right.py"}
 
 
 def test_13_only_the_decision_says_allow_or_deny_to_others() -> None:

@@ -28,6 +28,7 @@ _COMMANDS = (
     "registry",
     "serve",
     "session",
+    "token",
 )
 """Each is the attribute ``app`` of ``gateway.cli.NAME``."""
 

@@ -32,7 +32,7 @@ from gateway.store.engine import DEFAULT_URL
 from gateway.store.overview import OperatorFacts, Wanted
 from gateway.store.vault import Number, mask, open_vault
 from gateway.upkeep import load_policy
-from gateway.web.api import OperatorCode, operator_code
+from gateway.web.codes import OperatorCode, operator_code
 
 app = typer.Typer(help="Operators: a rolling code, how somebody stands, personal numbers.", no_args_is_help=True)
 OperatorArgument = Annotated[str, typer.Argument(help="The person's number.")]

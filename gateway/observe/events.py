@@ -133,8 +133,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something outside failed and is being retried. ``where`` is broker, database, registry, shutdown or a
-    source's name."""
+    """Something outside failed and is being retried. ``where`` is broker, database, registry, api, look-up, shutdown or
+    a source's name."""
 
     where: str
     problem: str
@@ -144,6 +144,16 @@ class Trouble:
 class Recovered:
     where: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A caller of the HTTP API was not let in. ``kind`` is unauthorized or forbidden; ``limited``: this address has
+    failed so often that it was only told to wait."""
+
+    kind: str
+    address: str
+    limited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +215,7 @@ Observed = (
     | PolicyAdopted
     | SourceSynced
     | LookedUp
+    | Denied
 )
 Observer = Callable[[Observed], None]
 

@@ -52,6 +52,23 @@ def configure(level: str, stream: TextIO = sys.stderr) -> None:
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    server = logging.getLogger("aiohttp.server")
+    server.handlers, server.propagate = [HttpErrors()], False
+
+
+class HttpErrors(logging.Handler):
+    """What the web server logs of requests that it cannot read or answer: only which error, never what was sent.
+
+    INVARIANT: a request's own bytes stand in no log; they may hold anybody's number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._log = structlog.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[0] if record.exc_info else None
+        self._log.warning("http.error", error=error.__name__ if error else record.levelname)
 
 
 class Log:
@@ -72,6 +89,8 @@ class Log:
                 self._log.info("source.synced", source=source, rows=rows, seconds=round(seconds, 3))
             case events.PolicyAdopted(version, digest):
                 self._log.info("policy.adopted", version=version, hash=digest)
+            case events.Denied(kind, address, limited) if not limited:
+                self._log.warning("api.denied", kind=kind, address=address)
             case events.Locking(session_id, machine_id, _, reason, again) if not again:
                 self._log.info("session.locking", session_id=session_id, machine_id=machine_id, reason=reason)
             case events.StrayRelay(machine_id, session_id):

@@ -79,6 +79,7 @@ class Metrics:
         self.errors = Counter(
             "weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry
         )
+        self.denied = Counter("weldgate_api_denied", "Failed attempts at the HTTP API.", ["kind"], registry=registry)
         self.version = Gauge("weldgate_registry_version", "Registry version that decisions use.", registry=registry)
         self.confirmed = Gauge(
             "weldgate_registry_confirmed_timestamp_seconds",
@@ -124,6 +125,7 @@ class Metrics:
             events.Trouble: lambda event: self.errors.labels(event.where).inc(),
             events.RegistryLoaded: self._registry_loaded,
             events.LookedUp: lambda event: self.lookups.labels(event.outcome).inc(),
+            events.Denied: lambda event: self.denied.labels(event.kind).inc(),
         }
 
     def __call__(self, event: events.Observed) -> None:

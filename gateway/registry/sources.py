@@ -15,6 +15,7 @@ from gateway.core import documents
 from gateway.core.documents import Document, DocumentError
 from gateway.errors import WeldGateError
 from gateway.registry.importer import FILES
+from gateway.registry.push import SecretError, parse_secret
 from gateway.registry.rows import KIND_OF
 from gateway.registry.values import Unreadable
 from gateway.store.claims import Precedence
@@ -314,9 +315,14 @@ def auth_headers(name: str, auth: Auth, environment: Environment = os.environ) -
     return {header: value}
 
 
-def push_secret(name: str, sender: Sender, environment: Environment = os.environ) -> str:
-    """The secret of a sender's signatures as it is written down. Raises SourcesError."""
-    return _secret(f"[push.{name}]", "secret", (sender.secret_env, sender.secret_file), environment)
+def push_secrets(name: str, sender: Sender, environment: Environment = os.environ) -> tuple[bytes, ...]:
+    """The secrets of a sender's signatures: one, or with a space between them several while one takes the place of
+    another. Raises SourcesError."""
+    written = _secret(f"[push.{name}]", "secret", (sender.secret_env, sender.secret_file), environment)
+    try:
+        return tuple(parse_secret(one) for one in written.split())
+    except SecretError as error:
+        raise SourcesError(f"[push.{name}] secret: {error}") from error
 
 
 def _secret(section: str, what: str, places: tuple[str, str], environment: Environment) -> str:

@@ -328,6 +328,15 @@ def shown(raw: str, *, personal: bool) -> str:
     if personal:
         hidden = mask(half_width(raw)[-SHOWN_AT_MOST:])
     else:
-        hidden = _HIDDEN.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", raw))
+        hidden = without_numbers(raw)
         hidden = hidden if len(hidden) <= SHOWN_AT_MOST else hidden[:SHOWN_AT_MOST] + "…"
     return hidden if hidden.isprintable() else ascii(hidden)[1:-1]
+
+
+def without_numbers(raw: str) -> str:
+    """Any text with what might be an ID number or phone number masked.
+
+    >>> without_numbers("call 12900000001")
+    'call *******0001'
+    """
+    return _HIDDEN.sub(lambda found: mask(found.group()), unicodedata.normalize("NFKC", raw))

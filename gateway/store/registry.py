@@ -225,7 +225,9 @@ def _settled(
     if not known and (old["source"] == origin.source or not form.differs(old, row)):
         return (row if old["source"] == origin.source else old), []
     everybody = {claim.source: claim for claim in known} or {old["source"]: Claim(old["source"], 0, claims.spoken(old))}
-    everybody[origin.source] = Claim(origin.source, writing.now, claims.spoken(said))
+    before = everybody.get(origin.source)  # what it does not speak of this time, it has not taken back
+    whole = (before.row if before else {}) | said
+    everybody[origin.source] = Claim(origin.source, writing.now, claims.spoken(whole))
     return claims.merged(form.table, old, everybody.values(), writing.how.precedence), list(everybody.values())
 
 

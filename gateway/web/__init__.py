@@ -1,1 +1,1 @@
-"""HTTP: health and metrics."""
+"""HTTP: health, metrics and the API."""

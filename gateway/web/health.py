@@ -6,13 +6,15 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from gateway.web.api import MAX_BODY_BYTES
+
 Checks = Callable[[], Mapping[str, bool]]
 """What being ready rests on, by name."""
 
 
 def make_app(registry: CollectorRegistry, checks: Checks, refresh: Callable[[], None], version: str) -> web.Application:
     """The web application; ``refresh`` brings gauges up to date before they are read."""
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     serve_metrics = make_aiohttp_handler(registry)
 
     async def livez(_request: web.Request) -> web.Response:

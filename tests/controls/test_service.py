@@ -1,7 +1,5 @@
 """Orders reach a running gateway within a second: locks at the chip, ended sessions, overrides, rolling codes."""
 
-import http.client
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from gateway.wire.tokens import Verifier
 from tests.service import county
 from tests.service.conftest import Prepared, Service, StartGateway, started_mosquitto
 from tests.support.brokers import Mosquitto
-from tests.support.chips import ROOT, Chips
+from tests.support.chips import Chips
 from tests.support.gateway import Gateway, weldgate
 from tests.support.waiting import eventually
 
@@ -443,53 +441,3 @@ def test_a_code_that_one_gateway_refused_for_another_reason_is_used_up_for_the_o
     with Chips(mosquitto.port) as at_one, Chips(other_mosquitto.port) as at_two:
         assert at_one.codes("HJ-PRESSURE", code) == ["certificate_wrong_item"]
         assert at_two.codes(county.machine(1), code) == ["credential_replayed"]
-
-
-# --- the API ----------------------------------------------------------------------------------------------------
-
-TOKEN = "only-the-page-on-the-phone-knows-this"
-
-
-def post(gateway: Gateway, operator: str, **headers: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
-    try:
-        connection.request("POST", f"/api/v1/operators/{operator}/code", headers=headers)
-        response = connection.getresponse()
-        body = response.read()
-        return response.status, json.loads(body) if "json" in response.headers["Content-Type"] else body
-    finally:
-        connection.close()
-
-
-@pytest.fixture
-def with_api(mosquitto: Mosquitto, start_gateway: StartGateway, tmp_path: Path) -> Gateway:
-    config = tmp_path / "api.toml"
-    config.write_text(f'api_token = "{TOKEN}"\n')
-    return start_gateway(mosquitto.url, options=("--config", str(config))).until_ready()
-
-
-def test_the_api_gives_a_code_to_who_has_the_token(with_api: Gateway, mosquitto: Mosquitto) -> None:
-    before = now_ms()
-    status, given = post(with_api, county.welder(1), Authorization=f"Bearer {TOKEN}")
-    assert (status, given["operator_id"]) == (200, county.welder(1))
-    assert given["valid_from"] <= now_ms()
-    assert given["valid_until"] > before
-    assert given["valid_until"] - given["valid_from"] == 30_000
-    with Chips(mosquitto.port) as chips:
-        assert chips.codes(county.machine(1), given["code"]) == []
-        assert chips.codes(county.machine(1), given["code"]) == ["credential_replayed"]
-    assert given["code"] not in with_api.log
-
-
-def test_the_api_gives_nothing_to_others_and_knows_nobody_who_is_not_registered(with_api: Gateway) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Basic eDp5"}):
-        status, problem = post(with_api, county.welder(1), **headers)
-        assert (status, "code" in problem) == (401, False)
-    status, problem = post(with_api, "P-NOBODY", Authorization=f"Bearer {TOKEN}")
-    assert (status, problem["detail"]) == (404, "operator_id: nobody of this number is registered")
-    assert TOKEN not in with_api.log
-
-
-def test_without_a_token_there_is_no_api(service: Service) -> None:
-    assert post(service.gateway, county.welder(1), Authorization="Bearer ")[0] == 404
-    assert f"{ROOT}/" not in post(service.gateway, county.welder(1))[1].decode()

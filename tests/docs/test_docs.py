@@ -297,6 +297,7 @@ def _run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_python_example_is_run_here() -> None:
     assert [block.page.name for block in all_blocks("python")] == ["ledger.md", "protocol.md"]
     assert [block.page.name for block in all_blocks("python pytest")] == ["simulator.md"]
+    assert [block.page.name for block in all_blocks("python push")] == ["api.md"]  # run in tests/api
 
 
 @pytest.fixture

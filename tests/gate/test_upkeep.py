@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from sqlalchemy import Engine
@@ -27,7 +28,7 @@ from gateway.store.entries import (
 from gateway.store.journal import policy_document
 from gateway.store.registry import apply_entries
 from gateway.store.vault import Vault, open_vault
-from gateway.upkeep import Upkeep, load_policy, read_rulebook
+from gateway.upkeep import REGISTRY_POLL_S, Upkeep, load_policy, read_rulebook
 from tests.core.matrix import ALL_GOOD, enterprise
 from tests.gate.gates import MACHINES, NOW, WELDERS, Clock, Gate, commands
 from tests.store.databases import Databases
@@ -136,6 +137,20 @@ async def test_a_change_of_the_registries_is_taken_over_and_concerns_those_it_na
     assert len(kept.gate.state.agenda) == 1
     assert [command.aud for command in commands(kept.gate.work_off())] == ["HJ-0002"]
     assert kept.woken > 0
+
+
+async def test_whoever_is_in_a_hurry_does_not_wait_for_the_next_look(kept: Kept) -> None:
+    """A change comes right after a look: without hurry it is seen a whole interval later, every time."""
+    took_s = []
+    await kept.upkeep.load_registry()
+    async with kept.watching():
+        for number in range(5):
+            seen, began = len(kept.of(RegistryLoaded)), monotonic()
+            kept.bring_in(operators=[operator_entry("P000456", ("blocked", "active")[number % 2])])
+            kept.upkeep.hurry.set()
+            await kept.until(lambda seen=seen: len(kept.of(RegistryLoaded)) > seen)  # type: ignore[misc]
+            took_s.append(monotonic() - began)
+    assert min(took_s) < REGISTRY_POLL_S / 2
 
 
 async def test_an_order_of_somebody_is_taken_over_the_same_way(kept: Kept) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,3 +129,12 @@ def test_what_an_operator_of_the_gateway_has_to_know_is_a_line_and_nothing_else(
     else:
         [found] = written
         assert {name: found[name] for name in line} == line
+
+
+def test_what_the_web_server_cannot_read_is_logged_without_what_was_sent(stream: io.StringIO) -> None:
+    number = ID_NUMBERS[0]
+    error = ValueError(f"Invalid header value {number}, of which {number[2:]}")
+    logging.getLogger("aiohttp.server").error("Error handling request from %s", number, exc_info=error)
+    [line] = lines(stream)
+    assert (line["event"], line["error"]) == ("http.error", "ValueError")
+    assert number[2:] not in stream.getvalue()

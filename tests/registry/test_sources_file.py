@@ -1,5 +1,6 @@
 """registry.toml: what it may say, and that what cannot hold is refused with line, key, value and remedy."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gateway.registry.sources import (
     auth_headers,
     load_sources,
     parse,
-    push_secret,
+    push_secrets,
 )
 
 SOURCE = """[sources.province]
@@ -145,13 +146,20 @@ def test_how_a_source_knows_us(auth: Auth, headers: dict[str, str]) -> None:
 
 def test_a_secret_in_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    path.write_text(f"{SECRET}\n")
+    first, second = (f"whsec_{b64encode(bytes([number]) * 32).decode()}" for number in (1, 2))
+    path.write_text(f"{first} {second}\n")
     path.chmod(0o600)
     sender = Sender(secret_file=str(path))
-    assert push_secret("centre", sender) == SECRET
+    assert push_secrets("centre", sender) == (bytes([1]) * 32, bytes([2]) * 32)
     path.chmod(0o640)
     with pytest.raises(SourcesError, match=r"0640.*chmod 600") as refused:
-        push_secret("centre", sender)
+        push_secrets("centre", sender)
+    assert first not in str(refused.value)
+
+
+def test_a_secret_that_is_none_is_refused_without_repeating_it() -> None:
+    with pytest.raises(SourcesError, match=r"push\.centre\] secret: is no secret: whsec_ and base64") as refused:
+        push_secrets("centre", Sender(secret_env="T"), {"T": SECRET})
     assert SECRET not in str(refused.value)
 
 

@@ -50,7 +50,6 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "policy": ("a.toml", "b.toml", "c.toml"),
     "keys": ("a", "b", "c"),
     "instance": ("a", "b", "c"),
-    "api_token": ("a" * 32, "b" * 32, "c" * 32),
     "log_level": ("debug", "warning", "error"),
 }
 
@@ -88,14 +87,6 @@ def test_defaults_are_those_that_are_published() -> None:
     assert settings.keys == Path("var/keys")
     assert settings.log_level == "info"
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,32}", settings.instance)
-
-
-@pytest.mark.parametrize("token", ["", "t", "t" * 31])
-def test_a_token_that_is_short_enough_to_be_tried_is_refused_and_not_repeated(token: str) -> None:
-    message = refused(api_token=token)
-    assert "api_token" in message
-    assert "32" in message
-    assert "t" * 31 not in message
 
 
 def test_a_switch_is_thrown_back_by_whatever_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
