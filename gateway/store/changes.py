@@ -192,8 +192,14 @@ def visible(since: int, until: int) -> sa.ColumnElement[bool]:
 
 
 def unpublished(change: int) -> sa.Select[tuple[int]]:
-    """Changes besides this one that do not hold yet, or were broken off."""
-    return numbers(CHANGES.c.version.is_(None) & (CHANGES.c.change != change))
+    """Changes besides this one that are being written, or were broken off and are not taken back yet."""
+    return numbers(CHANGES.c.version.is_(None) & CHANGES.c.at.is_(None) & (CHANGES.c.change != change))
+
+
+def give_up(connection: Connection, change: int, now: Millis) -> None:
+    """A change that was taken back: nothing is left of it but its number, which is never used again."""
+    connection.execute(sa.update(CHANGES).where(CHANGES.c.change == change).values(at=now))
+    lay_down_pen(connection, change)
 
 
 def open_changes(connection: Connection, change: int) -> frozenset[int]:

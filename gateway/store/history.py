@@ -89,9 +89,9 @@ def held_rows(connection: Connection, table: Table, keys: Iterable[RowKey]) -> d
 
 def write(connection: Connection, table: Table, steps: Sequence[Step], change: int) -> None:
     """Carry the steps out as part of a change: what was there goes to the history."""
+    _end_for_good(connection, table, steps, change)
     over = [step for step in steps if step.old is not None]
     if over:
-        _end_for_good(connection, table, over, change)
         connection.execute(sa.insert(HISTORY), [_past(table, step, change) for step in over])
     added = [step.new | {"change": change} for step in steps if step.old is None and step.new is not None]
     if added:
@@ -105,12 +105,12 @@ def write(connection: Connection, table: Table, steps: Sequence[Step], change: i
 
 
 def _end_for_good(connection: Connection, table: Table, steps: Sequence[Step], change: int) -> None:
-    """What somebody else is about to write over, or was when broken off, is ended by this change, whatever becomes of
-    the other one."""
+    """What somebody else has written over or taken away and does not hold yet, or was broken off, is ended by this
+    change, whatever becomes of the other one."""
     not_held = open_changes(connection, change)
-    for step in steps:
-        if step.old is not None and step.old["change"] in not_held:
-            ended = (HISTORY.c.key == key_text(table, step.old)) & (HISTORY.c.to_change == step.old["change"])
+    for step in steps if not_held else ():
+        if step.old is None or step.old["change"] in not_held:
+            ended = (HISTORY.c.key == key_text(table, step.old or step.new or {})) & HISTORY.c.to_change.in_(not_held)
             longer = sa.update(HISTORY).where(HISTORY.c.kind == table.name, ended)
             connection.execute(longer.values(to_change=change, gone=step.new is None))
 
@@ -266,7 +266,12 @@ def check_kept(connection: Connection, version: int) -> None:
 
 def mark_purged(connection: Connection, before: int) -> None:
     """States that ended with a version published before this time (Unix milliseconds) will be deleted."""
-    last = sa.select(CHANGES.c.change).where(CHANGES.c.at < before).order_by(CHANGES.c.version.desc()).limit(1)
+    last = (
+        sa.select(CHANGES.c.change)
+        .where(CHANGES.c.at < before, CHANGES.c.version.is_not(None))
+        .order_by(CHANGES.c.version.desc())
+        .limit(1)
+    )
     mark = {"kind": PURGED, "key": "", "row": b"{}", "from_change": 0, "gone": False}
     connection.execute(sa.insert(HISTORY).values(**mark, to_change=last.scalar_subquery()))
 

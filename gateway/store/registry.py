@@ -185,11 +185,13 @@ def _write_wishes(
     said_by = claims.claims_on(connection, form.table, held.values()) if held else {}
     newer = _newer_words(connection, writing.origin, change) if held else frozenset()
     not_held = changes.open_changes(connection, change) if held else frozenset()
-    counts, steps, kept = Counts(), [], []
+    gone = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
+    going = {history.row_key(form.table, step.old) for step in gone if step.old is not None}
+    counts, steps, kept = Counts(removed=len(gone)), gone, []
     for wish, seals in wishes:
         key = wish.content[: form.key]
         old = held.get(key)
-        if old is not None and old["change"] in newer:
+        if key in going or (old is not None and old["change"] in newer):
             counts.unchanged += 1
             continue
         row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
@@ -203,10 +205,6 @@ def _write_wishes(
         counts.added += old is None
         steps.append(Step(old, row))
     claims.keep(connection, form.table, kept)
-    if form is FORMS["employments"]:
-        gone = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
-        steps += gone
-        counts.removed += len(gone)
     history.write(connection, form.table, steps, change)
     return counts
 
@@ -238,7 +236,8 @@ def _first_days_now_known(connection: Connection, entries: Iterable[Entry]) -> l
         for entry in entries
         if isinstance(entry, EmploymentEntry) and entry.since != UNKNOWN_DAY
     ]
-    return [Step(row, None) for row in history.held_rows(connection, FORMS["employments"].table, known).values()]
+    held = history.held_rows(connection, FORMS["employments"].table, known) if known else {}
+    return [Step(row, None) for row in held.values()]
 
 
 # --- looking ----------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def take_back(engine: Engine, change: int, progress: Progress = lambda *_: None)
             done += undone
             progress(f"take back {form.table.name}", done, done)
     with engine.begin() as connection:
-        changes.lay_down_pen(connection, change)
+        changes.give_up(connection, change, now_ms())
 
 
 def _count(counts: dict[str, Counts], part: Part, more: Counts) -> None:

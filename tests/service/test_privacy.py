@@ -2,18 +2,19 @@
 
 import csv
 import http.client
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from tests.api.gateways import event, push, takes_pushes, token_for
 from tests.service.conftest import StartGateway, started_mosquitto
 from tests.support.chips import ROOT, Chips, a_request, new_id
 from tests.support.gateway import Gateway, weldgate
 
 _DIGITS = re.compile(rb"[0-9]{11,}[Xx]?")
-TOKEN = "0123456789abcdef0123456789abcdef"
 WHO = ("--by", "Wang An", "--reason", "复核身份 check of identity")
 SCANS = 150
 """People who scan, spread over the registry, so that those in trouble are among them."""
@@ -84,8 +85,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, start_gateway_of_module: Start
     run = Run(folder, Numbers(folder / "files"))
     run.command("import", "registry", "import", str(run.files), *run.store)
     run.command("import with mistakes", "registry", "import", str(spoilt(run.files, folder / "spoilt")), *run.store)
-    config = folder / "settings.toml"
-    config.write_text(f'api_token = "{TOKEN}"\n')
     broker = started_mosquitto()
     try:
         gateway = start_gateway_of_module(
@@ -93,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, start_gateway_of_module: Start
             database=folder / "county.db",
             keys=folder / "keys",
             log_level="debug",
-            options=("--config", str(config)),
+            options=takes_pushes(folder),
         ).until_ready()
         with Chips(broker.port) as chips:
             at_work(run, gateway, chips)
@@ -203,7 +202,9 @@ def moved(files: Path, target: Path) -> Path:
 
 
 def asked_by_http(run: Run, gateway: Gateway) -> None:
-    """Numbers where they do not belong: in paths, queries, headers and bodies."""
+    """Numbers where they do not belong, in paths, queries, headers and bodies; and where they do, in what is pushed."""
+    token = token_for(gateway, "codes", "registry:read")
+    pushed_by_http(run, gateway)
     for number in (run.numbers.ids[9], run.numbers.phones[9], run.numbers.certificates[9]):
         for method, path in (
             ("GET", f"/{number}"),
@@ -212,12 +213,25 @@ def asked_by_http(run: Run, gateway: Gateway) -> None:
             ("POST", f"/api/v1/registry/{number}"),
         ):
             connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-            headers = {"Authorization": f"Bearer {TOKEN}", "X-Number": number}
+            headers = {"Authorization": f"Bearer {token}", "X-Number": number}
             connection.request(method, path, body=f'{{"number":"{number}"}}', headers=headers)
             response = connection.getresponse()
             head = "\n".join(f"{name}: {value}" for name, value in response.getheaders())
             run.out[f"{method} {len(run.out)}"] = head.encode() + response.read()
             connection.close()
+
+
+def pushed_by_http(run: Run, gateway: Gateway) -> None:
+    """What is taken, what is unknown, and what cannot be read."""
+    number, unknown = run.numbers.certificates[11], run.numbers.certificates[12][:-1] + "?"
+    for said in (
+        event("suspend", number=number, item="fusion"),
+        event("revoke", number=unknown),
+        event("issue", certificate={"number": number, "item": "glueing"}),
+    ):
+        answered = push(gateway, said)
+        run.out[f"pushed {said['kind']}"] = json.dumps(answered.body).encode()
+    assert b"applied" in run.out["pushed suspend"]
 
 
 def looked_at(run: Run, gateway: Gateway, folder: Path) -> None:

@@ -43,6 +43,8 @@ from tests.simulation.timeline import Timeline
 LONGEST_BACKOFF_MS = 10_000
 BELIEVED_MS = 70_000
 """A word that its chip dates no further ahead may be believed."""
+LATELY_MS = 2_400_000
+"""As long as a command may wait for a chip that is cut off, and what it began may go on."""
 STATUS_KEPT = 4
 """Messages outside the chip's own outbox that a modem keeps to send again."""
 
@@ -56,6 +58,24 @@ class Witness(Protocol):
     def chip_asked(self, host: "ChipHost", request_id: str, challenge: str, credential: str) -> None: ...
     def misled(self, session_id: str) -> None: ...
     def note(self, who: str, what: str) -> None: ...
+
+
+class Lately:
+    """A number, and what it was lately: what began or was sent by then may go on."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+        self._before: list[tuple[int, int]] = []
+
+    def set(self, value: int, now: int) -> None:
+        if value != self._value:
+            self._before.append((now + LATELY_MS, self._value))
+            self._value = value
+
+    def most(self, now: int) -> int:
+        """The largest of late."""
+        self._before = [before for before in self._before if before[0] >= now]
+        return max([self._value, *[value for _, value in self._before]])
 
 
 class ChipClocks(Struct):
@@ -98,8 +118,8 @@ class ChipHost:
         self.line = line
         self.powered = False
         self.modem_resends = random.random() < 0.3
-        self.longest_drain_s = config.drain_s
-        """The longest that an arc may outlast a lease or a lock, by whatever the chip may have been told."""
+        self.own_drain_s, self.policy_drain_s = Lately(config.drain_s), Lately(config.drain_s)
+        """How long an arc may outlast a lease by what the chip goes by, and a lock by what the policy says."""
         self.lost_count = False
         self.visitor: Visitor | None = None
         self.arc = False
@@ -118,6 +138,12 @@ class ChipHost:
         self._dialling = False
         self._will = (topics.to_gateway(config.machine_id, "status"), WILL, True)
         self._topics = (topics.decision(config.machine_id), topics.command(config.machine_id))
+
+    @property
+    def longest_drain_s(self) -> int:
+        """The longest that an arc which goes on now may outlast a lease or a lock."""
+        now = self._world.timeline.now
+        return max(self.own_drain_s.most(now), self.policy_drain_s.most(now))
 
     @property
     def relay(self) -> Relay:
@@ -299,6 +325,7 @@ class ChipHost:
         chip = self.chip
         before = chip.challenge, chip.session.last_n if chip.session else 0
         self.step(MessageArrived(topic, payload, retained))
+        self.own_drain_s.set(chip.config.drain_s, self._world.timeline.now)
         if before == (chip.challenge, chip.session.last_n if chip.session else 0):
             return
         self.accepted_at = self._world.timeline.now

@@ -208,11 +208,17 @@ class Invariants:
     def _lease_begins(self, host: ChipHost, lease_s: int) -> None:
         """INVARIANT 6, the lease: look again when it is over for certain."""
         number = self._leases[host.machine_id] = self._leases.get(host.machine_id, 0) + 1
-        longest_ms = (lease_s + host.longest_drain_s) * 1000 / host.clocks.rate
-        self.timeline.after(int(longest_ms) + ROUNDING_MS, self._lease_over, host, host.session_id, number)
+        over_at = self.timeline.now + int(lease_s * 1000 / host.clocks.rate) + ROUNDING_MS
+        self.timeline.at(over_at, self._lease_over, host, host.session_id, number, over_at)
 
-    def _lease_over(self, host: ChipHost, session_id: str, number: int) -> None:
-        if host.relay == "closed" and host.session_id == session_id and self._leases[host.machine_id] == number:
+    def _lease_over(self, host: ChipHost, session_id: str, number: int, over_at: int) -> None:
+        """An arc may outlast it."""
+        if host.relay == "open" or host.session_id != session_id or self._leases[host.machine_id] != number:
+            return
+        drained_at = over_at + int(host.longest_drain_s * 1000 / host.clocks.rate)
+        if drained_at > self.timeline.now:
+            self.timeline.at(drained_at, self._lease_over, host, session_id, number, over_at)
+        else:
             self.breaks("I6", f"the relay of {host.machine_id} is closed for {session_id} although its lease is over")
 
     def relay_opened(self, host: ChipHost, event: Event) -> None:

@@ -164,6 +164,9 @@ def _around_midnight(config: Config, random: Random, until: int) -> list[Act]:
                 bursts = tuple((random.randrange(2_000, 30_000), random.randrange(60_000, 300_000)) for _ in range(12))
                 late = msgspec.structs.replace(visit, bursts=bursts, tries=4)
                 acts.append(Act(midnight - random.randrange(60_000, 2_400_000), "visit", number, visit=late))
+                if random.random() < 0.3:
+                    chip, begins = int(visit.machine_id[3:]), midnight - random.randrange(5_000, 120_000)
+                    acts.append(Act(begins, "chip cut", chip, random.randrange(300_000, 1_500_000)))
         for _ in range(random.randrange(6)):
             kind = random.choice(("chip cut", "chip cut", "chip stall", "gateway dies", "broker crash", "gateway cut"))
             acts += _fault(config, random, kind, midnight - random.randrange(5_000, 1_800_000))

@@ -13,7 +13,7 @@ from simulator.grants import Verify
 from tests.simulation import county as registries
 from tests.simulation.basis import Basis, BrittleRules
 from tests.simulation.broker import Broker
-from tests.simulation.chip_host import ChipClocks, ChipHost, World
+from tests.simulation.chip_host import ChipClocks, ChipHost, Lately, World
 from tests.simulation.database import Database, ScribeModel
 from tests.simulation.gateway_host import Carrier, GatewayHost, Surroundings
 from tests.simulation.ground import Ground, Held, Limits
@@ -95,7 +95,6 @@ class Simulation:
 
     def _make_chips(self, verify: Verify) -> list[ChipHost]:
         config = self.config
-        longest_s = max(policy.lease.drain_deadline_s for policy in config.policies)
         world = World(self.timeline, self.network, self.broker, self.invariants)
         hosts = []
         for number, machine in enumerate(self.county.machines.values()):
@@ -115,7 +114,7 @@ class Simulation:
             )
             line = Line(Random(f"{config.seed}/line/{number}"), config.weather, CHIP_KEEPALIVE_MS)
             hosts.append(ChipHost(chip, verify, clocks, line, world, random))
-            hosts[-1].longest_drain_s = max(chip.drain_s, longest_s)
+            hosts[-1].policy_drain_s = Lately(config.policy.lease.drain_deadline_s)
         return hosts
 
     def _make_surroundings(self) -> Surroundings:
@@ -204,7 +203,7 @@ class Simulation:
         for host in self.chips:
             host.rest()
             host.power(True)
-        longest_s = max(host.longest_drain_s for host in self.chips) + self.config.policy.lease.chip_drain_s
+        longest_s = 2 * self.config.policy.lease.chip_drain_s
         settle_s = 300 + int(1.1 * (2 * self.ground.limits.lease_s + longest_s + 30))
         self._run_until(self.timeline.now + 120_000)
         for line in lines:
@@ -333,6 +332,8 @@ class Simulation:
         self._keep_policy(rulebook)
         self._around.rulebook = rulebook
         self.county.adopt(rulebook.policy, now)
+        for host in self.chips:
+            host.policy_drain_s.set(rulebook.policy.lease.drain_deadline_s, now)
         self.basis.adopt(rulebook)
         self.ground.changed()
         for gateway in self.gateways:

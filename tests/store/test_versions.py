@@ -277,7 +277,7 @@ act = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(act, min_size=1, max_size=6))
 def test_any_order_of_long_small_broken_and_concurrent_changes_keeps_every_version(
     acts: list[Any], databases: Databases, tmp_path: Path
