@@ -91,7 +91,7 @@ class Gateway:
         self._upkeep.on_registry = lambda: self._link.publish([self._status(online=True)])
         trust = Trust({name: push_secrets(name, sender) for name, sender in sources.push.items()}, sources.how())
         deliveries = Deliveries(self._engine, vault, trust, now_ms, self._upkeep.hurry.set)
-        self._api = Api(Services(self._state, self._engine, code_keys, deliveries), self._hub)
+        self._api = Api(Services(self._state, self._engine, vault, code_keys, deliveries), self._hub)
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from sqlalchemy import Connection
 
 from gateway.cli.desk import ByOption, ReasonOption, looking, opened, print_table, say
 from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
@@ -15,21 +14,19 @@ from gateway.core.model import Millis
 from gateway.core.rules import COUNTY_ZONE
 from gateway.errors import WeldGateError
 from gateway.registry.acts import author, when
-from gateway.registry.preview import HIDDEN, NUMBERS
+from gateway.registry.lives import held_at, known, lived
+from gateway.registry.preview import NUMBERS
 from gateway.registry.values import shown
 from gateway.store import changes, history
 from gateway.store.changes import Origin, Said
 from gateway.store.engine import DEFAULT_URL
-from gateway.store.forms import FORMS
-from gateway.store.history import Past, Row
+from gateway.store.history import Past
 from gateway.store.registry import conflicts as contradictions
 from gateway.store.rollback import roll_back
 from gateway.store.vault import open_vault
 from gateway.store.writing import How, Summary
 
 TIMES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
-OPERATOR_TABLES = ("operators", "certificates", "employments", "permits")
-FIRM_TABLES = ("enterprises", "machines", "employments", "permits", "work_hours")
 
 
 class VersionError(WeldGateError):
@@ -72,29 +69,15 @@ def history_command(
             say(msgspec.json.encode(_shown(state)).decode() if as_json else _line(state))
 
 
-def lived(connection: Connection, who: str) -> list[Past]:
-    """States of rows about a person or a firm."""
-    found = []
-    for column, tables in (("operator_id", OPERATOR_TABLES), ("uscc", FIRM_TABLES)):
-        for name in tables:
-            if name in FORMS:
-                found += history.life_of(connection, FORMS[name].table, **{column: who})
-    return sorted(found, key=lambda state: (state.from_version, state.kind, state.key))
-
-
 def _shown(state: Past) -> dict[str, Any]:
     told = {"kind": state.kind, "from_version": state.from_version, "from": state.from_at, "source": state.source}
-    return told | {"to_version": state.to_version, "gone": state.gone, "row": _safe(state.row)}
-
-
-def _safe(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name not in (*HIDDEN, *NUMBERS) and value is not None}
+    return told | {"to_version": state.to_version, "gone": state.gone, "row": known(state)}
 
 
 def _line(state: Past) -> str:
     until = f"至版本 to version {state.to_version}" if state.to_version else "现行 holds today"
     ended = " 后删除 then removed" if state.gone else ""
-    fields = "  ".join(f"{name} {value}" for name, value in _safe(state.row).items())
+    fields = "  ".join(f"{name} {value}" for name, value in known(state).items())
     since = f"版本 version {state.from_version}  {when(state.from_at)}  {state.source}"
     return f"{since}  {until}{ended}  {state.kind}: {fields}"
 
@@ -110,9 +93,8 @@ def as_of(
         version = changes.version_at(connection, at)
         history.check_kept(connection, version)
         say(f"时间 at {when(at)} (Asia/Shanghai)  版本 version {version or '无 none'}")
-        for state in lived(connection, who):
-            if state.from_version <= version and (state.to_version is None or version < state.to_version):
-                say(_line(state))
+        for state in held_at(lived(connection, who), version):
+            say(_line(state))
 
 
 def _moment(text: str) -> Millis:

@@ -146,4 +146,4 @@ def _contradictions(connection: Connection, table: Table, key: str, claims: list
             continue
         values = tuple((claim.source, claim.row[field]) for claim in claims if field in claim.row)
         if len({value for _, value in values}) > 1:
-            yield Conflict(table.name, key, field, values, live[field] if live else None)
+            yield Conflict(str(table.name), key, field, values, live[field] if live else None)

@@ -243,20 +243,24 @@ def _hold(row: Any) -> Hold:
 
 
 class HoldError(WeldGateError):
-    """There is no such hold, or it was decided already."""
+    """There is no such hold."""
+
+
+class HoldDecided(HoldError):
+    """It was decided already."""
 
 
 def decide_hold(
     engine: Engine, hold_id: str, state: Literal["confirmed", "rejected"], who: tuple[str, str], now: Millis
 ) -> Hold:
-    """Confirm or reject a held change; ``who`` is the name and the reason, which go on record."""
+    """Confirm or reject a held change; ``who`` is the name and the reason, which go on record. Raises HoldError."""
     by, reason = who
     with engine.begin() as connection:
         found = holds(connection, HOLDS.c.hold_id == hold_id)
         if not found:
             raise HoldError(f"hold = {hold_id!r}: there is none; `weldgate registry holds` shows all")
         if found[0].state != "held":
-            raise HoldError(f"hold {hold_id}: is {found[0].state} already, by {found[0].by}; nothing was changed")
+            raise HoldDecided(f"hold {hold_id}: is {found[0].state} already, by {found[0].by}; nothing was changed")
         values = {"state": state, "decided_at": now, "by": by, "reason": reason}
         connection.execute(sa.update(HOLDS).where(HOLDS.c.hold_id == hold_id).values(**values))
         body = HoldBody(hold_id, state, found[0].source, found[0].people, by, reason)

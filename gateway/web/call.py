@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from gateway.gate.state import GateState
 from gateway.registry.values import personal_identifier
 from gateway.store.api_tokens import Scope
+from gateway.store.vault import Vault
 from gateway.web.deliveries import Deliveries
 from gateway.web.problems import ApiError, Kind
 
@@ -17,6 +18,7 @@ PARAMETERS: dict[str, str] = {
     "operator_id": "The person's number, as the registries have it.",
     "uscc": "The firm's unified social credit code.",
     "machine_id": "The machine's number.",
+    "hold_id": "The hold, as `GET /registry/holds` lists it.",
 }
 """What may stand in a path."""
 
@@ -27,6 +29,7 @@ class Services(Struct, frozen=True):
 
     state: GateState
     engine: Engine
+    vault: Vault
     code_keys: tuple[bytes, ...]
     deliveries: Deliveries
 

@@ -85,7 +85,7 @@ async def serving(gate: Gate, engine: Engine, routes: Sequence[Any] | None = Non
         served.changes += 1
 
     deliveries = Deliveries(engine, VAULT, Trust(SENDERS), gate.clock, changed)
-    services = Services(gate.state, engine, (CODE_KEY, CODE_KEY_BEFORE), deliveries)
+    services = Services(gate.state, engine, VAULT, (CODE_KEY, CODE_KEY_BEFORE), deliveries)
     api = Api(services, served.seen.append, *([tuple(routes)] if routes else []))
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     api.add_to(app)

@@ -46,6 +46,8 @@ REAL: dict[str, tuple[str, ...]] = {
     "uscc": (county.FIRM, county.STOPPED),
     "machine_id": ("HJ-0001", "HJ-SUSPENDED"),
     "number": (f"T{county.id_number(1)}", f"T{county.id_number(900)}"),
+    "id_number": (county.id_number(1), county.id_number(900)),
+    "reason": ("核对无误", "文件有误"),
     "item": ("fusion", "钎焊"),
     "status": ("valid", "吊销"),
     "valid_until": ("2036-01-01",),
