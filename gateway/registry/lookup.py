@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.clock import monotonic_ns, now_ms
+from gateway.core.model import Millis
 from gateway.errors import WeldGateError
 from gateway.observe.events import LookedUp, LookUpOutcome, Observer, Trouble
 from gateway.registry.remote import Client, Failed, Found, open_client
@@ -91,7 +92,8 @@ class Lookup:
             self._resume(operator_id)
 
     async def _ask_all(self, operator_id: str) -> LookUpOutcome:
-        """All sources at once; what each says is taken in under its own name."""
+        """All sources at once; what each says is taken in under its own name, as of before it was asked."""
+        at = now_ms()
         answers = await asyncio.gather(*(client.look_up(operator_id) for client in self._clients))
         found = {
             client.name: answer.entries
@@ -99,14 +101,14 @@ class Lookup:
             if isinstance(answer, Found)
         }
         if found:
-            await asyncio.to_thread(self._write, found)
+            await asyncio.to_thread(self._write, found, at)
             await self._books.take_over()
             return "found"
         failed = any(isinstance(answer, Failed) for answer in answers)
         return "failed" if failed else "absent"
 
-    def _write(self, found: Mapping[str, Mapping[str, Sequence[Entry]]]) -> None:
+    def _write(self, found: Mapping[str, Mapping[str, Sequence[Entry]]], at: Millis) -> None:
         books, now = self._books, now_ms()
         with explained(), books.engine.begin() as connection:
             for source, entries in found.items():
-                write_change(connection, books.vault, entries, Origin(source, NOTE, now), now, books.how)
+                write_change(connection, books.vault, entries, Origin(source, NOTE, at), now, books.how)

@@ -65,13 +65,15 @@ class Position(Struct, frozen=True, omit_defaults=True):
 
 class Page(Struct, frozen=True):
     """Entries of one page and its bad rows. ``complete`` stands in the last page, where everything was read: only then
-    is ``position`` another one. ``problem``: why the last page is not complete."""
+    is ``position`` another one. ``problem``: why the last page is not complete. ``as_of``: the moment that the source
+    says the rows are of, Unix ms."""
 
     entries: list[Entry]
     bad: list[BadRow]
     position: Position
     complete: bool = False
     problem: str | None = None
+    as_of: int | None = None
 
 
 class Found(Struct, frozen=True):
@@ -168,9 +170,9 @@ class Client:
                 walk.bad += len(bad)
                 self.problems["bad_rows"] += 1
             if walk.done:
-                yield self._last_page(walk, entries, bad)
+                yield replace(self._last_page(walk, entries, bad), as_of=raw.as_of_ms)
                 return
-            yield Page(entries, bad, walk.begin)
+            yield Page(entries, bad, walk.begin, as_of=raw.as_of_ms)
 
     def _last_page(self, walk: "_Walk", entries: list[Entry], bad: list[BadRow]) -> Page:
         problem = walk.lag(self._ports.wall_ms())

@@ -65,8 +65,9 @@ class Books(Struct, frozen=True):
 
 
 class _Gathered(Struct):
-    """What one pass has read so far."""
+    """What one pass has read so far. ``as_of``: the earliest moment that any of the rows may be of."""
 
+    as_of: Millis
     entries: dict[str, dict[Any, Entry]] = {}
     positions: dict[str, Position] = {}
     problems: list[str] = []
@@ -78,9 +79,10 @@ async def sync_once(client: Client, books: Books) -> Pass:
     at, began = books.wall_ms(), monotonic_ns()
     state = await asyncio.to_thread(_read_state, books.engine, client.name)
     held = positions(client.source, state)
-    gathered = await _gather(client, held)
+    gathered = await _gather(client, held, at)
     try:
-        summary = await _take_in(books, Origin(client.name, NOTE, at), gathered)
+        summary = await _take_in(books, Origin(client.name, NOTE, gathered.as_of), gathered)
+        _ask_again(summary, held, gathered)
     except WeldGateError as error:
         summary, gathered.positions = None, dict(held.registries)
         gathered.problems.append(str(error))
@@ -89,8 +91,8 @@ async def sync_once(client: Client, books: Books) -> Pass:
     return Pass(client.name, at, rows, summary, gathered.problems, (monotonic_ns() - began) / 1e9)
 
 
-async def _gather(client: Client, held: Positions) -> _Gathered:
-    gathered = _Gathered(positions=dict(held.registries))
+async def _gather(client: Client, held: Positions, at: Millis) -> _Gathered:
+    gathered = _Gathered(at, positions=dict(held.registries))
     for registry in client.registries:
         try:
             await _gather_registry(client, registry, gathered)
@@ -105,6 +107,8 @@ async def _gather_registry(client: Client, registry: str, gathered: _Gathered) -
     async for page in client.fetch(registry, gathered.positions.get(registry, Position())):
         if page.entries:
             gathered.entries.setdefault(registry, {}).update((key(entry), entry) for entry in page.entries)
+        if page.as_of is not None and client.source.max_lag_s:  # else its clock need not agree with ours
+            gathered.as_of = min(gathered.as_of, page.as_of)
         if page.complete:
             gathered.positions[registry] = page.position
         if page.problem:
@@ -118,6 +122,14 @@ async def _take_in(books: Books, origin: Origin, gathered: _Gathered) -> Summary
         return None
     async with books.one_at_a_time:
         return await asyncio.to_thread(books.apply, entries, origin)
+
+
+def _ask_again(summary: Summary | None, held: Positions, gathered: _Gathered) -> None:
+    """INVARIANT: no row is lost. One that a push overtook may hold something else that is new: it is read once more."""
+    for registry, counts in summary.counts.items() if summary else ():
+        if counts.overtaken:
+            gathered.positions[registry] = held.registries.get(registry, Position())
+            gathered.problems.append(f"{registry}: {counts.overtaken} rows were overtaken by a push; read again")
 
 
 def _after(state: SourceState, at: Millis, source: Source, gathered: _Gathered) -> SourceState:

@@ -5,9 +5,9 @@ latest word about a register counts, whatever order deliveries arrive in. Employ
 from which day and left on which.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -119,7 +119,7 @@ class Employed(Struct, frozen=True):
     day: date
 
     def subject(self, _: Vault) -> str:
-        return f"employment {self.operator_id} {self.uscc}"
+        return employment_subject(self.operator_id, self.uscc)
 
     @property
     def detail(self) -> str:
@@ -132,7 +132,7 @@ class Halted(Struct, frozen=True):
     uscc: str
 
     def subject(self, _: Vault) -> str:
-        return f"enterprise {self.uscc}"
+        return enterprise_subject(self.uscc)
 
     @property
     def detail(self) -> str:
@@ -154,11 +154,37 @@ class Event(Struct, frozen=True):
 
 def certificate_subject(number: str, vault: Vault) -> str:
     """INVARIANT: the number itself stands nowhere in clear."""
-    return f"certificate {vault.index(number)}"
+    return _certificate_subject(vault.index(number))
+
+
+def _certificate_subject(number_index: str) -> str:
+    return f"certificate {number_index}"
 
 
 def operator_subject(operator_id: str) -> str:
     return f"operator {operator_id}"
+
+
+def employment_subject(operator_id: str, uscc: str) -> str:
+    return f"employment {operator_id} {uscc}"
+
+
+def enterprise_subject(uscc: str) -> str:
+    return f"enterprise {uscc}"
+
+
+_OF_ROWS: dict[str, Callable[..., str]] = {
+    "enterprises": lambda uscc: enterprise_subject(uscc),
+    "operators": lambda operator_id: operator_subject(operator_id),
+    "certificates": lambda number_index, _item: _certificate_subject(number_index),
+    "employments": lambda operator_id, uscc, _since: employment_subject(operator_id, uscc),
+}
+
+
+def subject_of_row(table: str, key: Sequence[Any]) -> str | None:
+    """What words about a row of this key are about; None where nobody pushes any."""
+    subject = _OF_ROWS.get(table)
+    return subject(*key) if subject else None
 
 
 # --- the order of words -----------------------------------------------------------------------------------------

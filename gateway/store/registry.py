@@ -22,6 +22,8 @@ from gateway.store.entries import UNKNOWN_DAY, EmploymentEntry, Entry
 from gateway.store.forms import FORMS, Content, Form
 from gateway.store.guard import Guard
 from gateway.store.history import Row, RowKey, Step
+from gateway.store.push_events import subject_of_row
+from gateway.store.tables import RegistryEvent, metadata
 from gateway.store.vault import Vault
 from gateway.store.writing import (
     PLAINLY,
@@ -37,6 +39,7 @@ from gateway.store.writing import (
     write_at_once,
 )
 
+_EVENTS = metadata.tables[RegistryEvent.__tablename__]
 COMPARED_AT_ONCE = 1000
 """Keys in one lookup: SQLite allows 32,766 parameters, and longer lists gain nothing."""
 
@@ -183,7 +186,8 @@ def _write_wishes(
     """What is held now is looked at again: somebody may have written since the comparison."""
     held = _held(connection, form, (wish for wish, _ in wishes))
     said_by = claims.claims_on(connection, form.table, held.values()) if held else {}
-    newer = _newer_words(connection, writing.origin, change) if held else frozenset()
+    newer = _newer_changes(connection, writing.origin, change) if held else frozenset()
+    pushed = _newer_words(connection, form, writing.origin, held)
     not_held = changes.open_changes(connection, change) if held else frozenset()
     gone = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
     going = {history.row_key(form.table, step.old) for step in gone if step.old is not None}
@@ -191,8 +195,10 @@ def _write_wishes(
     for wish, seals in wishes:
         key = wish.content[: form.key]
         old = held.get(key)
-        if key in going or (old is not None and old["change"] in newer):
-            counts.unchanged += 1
+        if key in going:
+            continue
+        if old is not None and (old["change"] in newer or key in pushed):
+            counts.overtaken += 1
             continue
         row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
         if old is not None:
@@ -209,8 +215,18 @@ def _write_wishes(
     return counts
 
 
-def _newer_words(connection: Connection, origin: Origin, change: int) -> frozenset[int]:
-    """What the same source has said since these data are of: it is not written over."""
+def _newer_words(connection: Connection, form: Form, origin: Origin, held: Iterable[RowKey]) -> set[RowKey]:
+    """Rows of which the same source has pushed word since these data are of, also word that changed nothing then."""
+    subjects = {key: subject for key in held if (subject := subject_of_row(form.table.name, key)) is not None}
+    query = sa.select(_EVENTS.c.subject).where(_EVENTS.c.source == origin.source, _EVENTS.c.received_at > origin.as_of)
+    told: set[str] = set()
+    for part in chunks(sorted(set(subjects.values())), COMPARED_AT_ONCE):
+        told.update(connection.execute(query.where(_EVENTS.c.subject.in_(part))).scalars())
+    return {key for key, subject in subjects.items() if subject in told}
+
+
+def _newer_changes(connection: Connection, origin: Origin, change: int) -> frozenset[int]:
+    """What the same source has changed since these data are of: it is not written over."""
     later = (CHANGES.c.source == origin.source) & (CHANGES.c.began_at > origin.as_of) & (CHANGES.c.change != change)
     return frozenset(row.change for row in connection.execute(changes.numbers(later)))
 

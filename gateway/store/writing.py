@@ -30,12 +30,13 @@ Progress = Callable[[str, int, int], None]
 
 
 class Counts(Struct):
-    """Rows of one table in one change."""
+    """Rows of one table in one change. ``overtaken``: left as they were, the same source has spoken of them since."""
 
     added: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    overtaken: int = 0
 
 
 class Summary(Struct, frozen=True):

@@ -27,7 +27,7 @@ def events(county: County, registry: str, before: Row | None, after: Row, at: in
 def _certificate(county: County, before: Row | None, after: Row) -> Iterator[Event]:
     if before is None or _without_status(before) != _without_status(after):
         operator = county.tables["operators"].rows.get((after["operator_id"],))
-        whole = {"certificate": after, **({"operator": operator} if operator else {})}
+        whole = {"certificate": after, **({"operator": _without_status(operator)} if operator else {})}
         yield {"kind": "issue" if before is None else "renew", **whole}
     if before is not None and before["status"] != after["status"]:
         yield {"kind": _CERTIFICATE[after["status"] or ""], "number": after["number"], "item": after["item"]}

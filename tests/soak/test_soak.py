@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.soak import revocation, shift
+from tests.soak import registries, revocation, shift
 
 SHIFT_S = 75.0
+DAY_S, WITHIN_S = 25.0, 3.0
+"""Of registries; how fast a change counts is for `python -m tests.soak registries`."""
 
 
 @pytest.mark.timeout(400)
@@ -23,3 +25,10 @@ def test_every_concerned_session_is_locked_after_a_change_and_no_other() -> None
     assert one.sessions == 1
     assert firms.sessions == 66 - 1
     assert everybody.sessions == 300 - 66
+
+
+@pytest.mark.timeout(200)
+def test_registries_change_and_fail_for_a_while_and_no_decision_is_wrong() -> None:
+    day = registries.live(DAY_S, machines=20, within_s=WITHIN_S)
+    assert day.wrong == []
+    assert min(day.changes.total(), day.faults.total(), day.passes, day.decisions["allowed"], day.locks) > 0

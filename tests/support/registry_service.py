@@ -44,18 +44,19 @@ class RegistryService:
             self._process.kill()
             self._process.wait()
 
-    def change(self, **rows: list[dict[str, Any]]) -> None:
-        """Rows by registry; each names its key and the fields that change."""
-        self._post("change", rows)
+    def change(self, **rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows by registry; each names its key and the fields that change. The events that a push would tell of it."""
+        told: list[dict[str, Any]] = self._post("change", rows)["events"]
+        return told
 
     def faults(self, **switched: Any) -> None:
         """Those that are not named are off."""
         self._post("faults", switched)
 
-    def _post(self, what: str, content: Any) -> None:
+    def _post(self, what: str, content: Any) -> Any:
         body = msgspec.json.encode(content)
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/control/{what}", body), timeout=10):
-            pass
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/control/{what}", body), timeout=10) as answer:
+            return msgspec.json.decode(answer.read())
 
     def _answers(self) -> bool:
         try:
