@@ -2,7 +2,8 @@
 # make test   all tests            make check  formatting, lint, types, layers
 # make bench  gateway and echo     make lock   requirements.lock from pyproject.toml
 # make audit  known weaknesses in the locked packages
-# make soak   a county's shift through trouble, revocations, a million simulated machine-hours (an hour)
+# make soak   a county's shift through trouble, revocations, the conformance kit's broken variants, a million simulated
+#             machine-hours (an hour and more)
 #
 # Each makes the virtual environment it needs; on Debian, as root, also installs the packages it needs.
 # ARGS go to the command: make test ARGS="-k policy", make bench ARGS="--profile province"
@@ -100,6 +101,7 @@ bench: $(STAMP) mosquitto
 
 soak: $(STAMP) mosquitto
 	$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/python -m tests.conformance.matrix
 	$(BIN)/python -m tests.simulation --machine-hours 1000000 --jobs 2
 
 lock: $(STAMP)

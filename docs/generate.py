@@ -30,6 +30,7 @@ import gateway.cli
 import simulator.cli
 from gateway.core import model, policy, session
 from gateway.core.colour import NOTICES
+from gateway.core.lease import MIN_LEASE_S
 from gateway.core.reasons import FIXED_CODES, REASONS, Reason
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.mqtt import mosquitto
@@ -222,9 +223,15 @@ def _policy_fields() -> Iterator[tuple[str, str, str | None]]:
 
 
 def _policy_field(section: str, field: types.Field, value: object) -> tuple[str, str, str | None]:
+    key = f"{section}.{field.encode_name}"
     if isinstance(field.type, types.DictType):
-        return f"{section}.{field.encode_name}.<source>", described(field.type.value_type), None
-    return f"{section}.{field.encode_name}", described(field.type), _toml(value)
+        return f"{key}.<source>", described(field.type.value_type), None
+    return key, _narrowed(key, described(field.type)), _toml(value)
+
+
+def _narrowed(key: str, kind: str) -> str:
+    """What a new document may hold, where ``parse`` takes less than the type: stored documents may hold the rest."""
+    return kind.replace("1 to", f"{MIN_LEASE_S} to") if key == "lease.lease_s" else kind
 
 
 def _toml(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import signal
 import socket
 from collections import Counter
@@ -18,6 +19,7 @@ from gateway.gate.state import GateState
 from gateway.keys import open_code_keys
 from gateway.mqtt.link import Hooks, Link
 from gateway.mqtt.url import parse_broker_url
+from gateway.observe.drops import Drops
 from gateway.observe.events import Hub, Observer, Recovered, Trouble
 from gateway.observe.feed import UsageFold
 from gateway.observe.logs import Log
@@ -72,7 +74,9 @@ class Gateway:
             Hooks(self._deliver, self._on_link, self._on_resumed, self._on_trouble),
             settings.broker_tls,
             settings.mqtt,
+            wished=(topics.BROKER_DROPPED,),
         )
+        self._drops = Drops(self._hub)
         self._pipeline = Pipeline(
             self._state,
             self._writer,
@@ -146,7 +150,10 @@ class Gateway:
     # --- broker ---
 
     def _deliver(self, inbound: Inbound) -> None:
-        self._pipeline.deliver(inbound)
+        if inbound.topic == topics.BROKER_DROPPED:
+            self._drops.take(inbound.payload)
+        else:
+            self._pipeline.deliver(inbound)
 
     def _on_link(self, connected: bool, detail: str) -> None:
         if connected:
@@ -187,6 +194,7 @@ class Gateway:
         metrics.queue.labels("scribe").set(self._pipeline.at_scribe)
         metrics.queue.labels("unacknowledged").set(self._link.unacknowledged)
         metrics.broker.set(self._link.connected)
+        metrics.dropped.set(math.nan if self._drops.total is None else self._drops.total)
         metrics.database.set(self._pipeline.database_ok)
         metrics.age.set(self._state.snapshot.age_s(now_ms()) or 0)
         for source, age_s in self._state.snapshot.source_ages(now_ms()):

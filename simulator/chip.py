@@ -21,7 +21,7 @@ from simulator.arms import END_WORDS, LOCK_ARMS, QUESTION_ARMS, Cue, Do, Lock, Q
 from simulator.grants import Expected, RefusedError, Verify
 from simulator.inbox import Denied, Inbox
 from simulator.offline import OfflineRight, Right
-from simulator.outbox import Outbox
+from simulator.outbox import USAGE_KEPT, Outbox
 from simulator.signals import (
     Action,
     ArcStarted,
@@ -69,6 +69,7 @@ class ChipConfig(Struct, frozen=True):
     idle_lock_s: int = 900
     drain_s: int = 120
     first_seq: int = 1
+    usage_kept: int = USAGE_KEPT
 
 
 class Why(Struct, frozen=True):
@@ -97,7 +98,7 @@ class Chip:
         self.online = False
         self.challenge = ""
         self.inbox = Inbox(config.machine_id, verify)
-        self.outbox = Outbox()
+        self.outbox = Outbox(config.usage_kept)
         self._offline = OfflineRight(config.machine_id)
         self._random = random
         self._prefix = f"{random.getrandbits(48):012x}"

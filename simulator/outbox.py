@@ -27,10 +27,14 @@ class Kept(Struct):
 
 
 class Outbox:
-    """First in, first out. Usage is cumulative, so the oldest of a session merges into the next one."""
+    """First in, first out. Usage is cumulative, so the oldest of a session merges into the next one.
 
-    def __init__(self) -> None:
+    ``usage_kept``: so many reports are kept at most.
+    """
+
+    def __init__(self, usage_kept: int = USAGE_KEPT) -> None:
         self.lost = 0
+        self._usage_kept = usage_kept
         self._kept: list[Kept] = []
         self._next_key = 1
 
@@ -54,7 +58,7 @@ class Outbox:
         """Keep a report; too many of one session merge, the oldest first."""
         self._add(usage)
         reports = [kept for kept in self._kept if isinstance(kept.message, Usage)]
-        if len(reports) > USAGE_KEPT:
+        if len(reports) > self._usage_kept:
             self._merge_oldest(reports)
 
     def due(self) -> Iterator[Kept]:

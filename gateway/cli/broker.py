@@ -35,7 +35,16 @@ def config(
     port: Annotated[int, typer.Option(min=1, max=65535, help="For certificates.")] = _DEFAULTS.port,
     password_port: Annotated[int, typer.Option(min=1, max=65535, help="For passwords.")] = PASSWORD_PORT,
     max_connections: Annotated[int, typer.Option(min=1, help="For each listener.")] = _DEFAULTS.max_connections,
-    memory_mib: Annotated[int, typer.Option(min=64, help="What the broker may take.")] = _DEFAULTS.memory_mib,
+    machines: Annotated[
+        int, typer.Option(min=1, help="How many machines there are: what they say waits while the gateway is away.")
+    ] = _DEFAULTS.machines,
+    hours: Annotated[
+        float, typer.Option(min=0.1, max=720, help="How long a gateway may be away before anything is dropped.")
+    ] = _DEFAULTS.hours,
+    memory_mib: Annotated[
+        int | None,
+        typer.Option(min=64, help="What the broker may take; by default what the queue needs, 1024 at least."),
+    ] = None,
     folder: FolderOption = DEFAULT_FOLDER,
     trust: TrustOption = None,
 ) -> None:
@@ -49,13 +58,20 @@ def config(
             port=port,
             password_port=password_port if passwords else 0,
             max_connections=max_connections,
-            memory_mib=memory_mib,
+            machines=machines,
+            hours=hours,
+            memory_mib=memory_mib or 0,
         )
         _check_names(plan)
         _check_address(address)
+        _check_memory(plan)
         _write(target, _files(plan, [folder, *(trust or [])], server))
         if plan.password_port and not (target / mosquitto.PASSWORDS).exists():
             _write(target, {mosquitto.PASSWORDS: b""})
+        out.print(
+            f"room for {plan.queued_messages:,} waiting messages in {plan.limit_mib:,} MiB: {machines:,} machines that "
+            f"all weld for {hours:g} h"
+        )
         out.print(f"{target}: Mosquitto's user has to be able to read it; see docs/identity.md", markup=False)
 
 
@@ -155,6 +171,14 @@ def _check_address(address: str) -> None:
     """It becomes a part of a line of the configuration."""
     if address and not orders.is_host(address):
         raise WeldGateError(f"--address {address!r}: no name or address of a host; give for example 192.0.2.7")
+
+
+def _check_memory(plan: mosquitto.Plan) -> None:
+    if plan.limit_mib < plan.needed_mib:
+        raise WeldGateError(
+            f"--memory-mib {plan.memory_mib}: {plan.queued_messages:,} waiting messages need {plan.needed_mib:,}; give "
+            "that, or fewer --machines or --hours"
+        )
 
 
 def _check_identities(machines: list[str], names: list[str]) -> None:

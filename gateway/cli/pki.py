@@ -1,7 +1,7 @@
 """``weldgate pki``: the authority for devices, and what it issues."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from gateway.cli.options import DEFAULT_KEYS, DatabaseOption, KeysOption
 from gateway.clock import now_ms
 from gateway.errors import WeldGateError
 from gateway.keys import open_keys
+from gateway.mqtt.url import parse_broker_url
 from gateway.pki import bundle as bundles
 from gateway.pki.authority import Progress, make_authority, open_authority
 from gateway.pki.certificates import Period
@@ -97,7 +98,11 @@ def issue(
             "reader": reader or [],
             "server": server or [],
         }
-        wanted = _only_one([*_named(named), *_machines(source, database if all_machines else None)])
+        wanted = _only_one(
+            [*_named(named), *_machines(source, database if all_machines else None)],
+            "issue for whom",
+            "machine ids, --from, --all-machines, --gateway, --reader, --server",
+        )
         authority = open_authority(folder, _passphrase(passphrase_file))
         now = utc_now()
         orders = _without_those_held(wanted, folder, now) if not renew else wanted.orders
@@ -151,37 +156,64 @@ def list_command(
 
 @app.command()
 def bundle(
-    machine_id: Annotated[str, typer.Argument(help="The machine.")],
-    target: Annotated[Path, typer.Option("--out", help="File to write, a tar.")],
-    broker: Annotated[str, typer.Option(help="Where the chip connects.")] = bundles.BROKER_PLACEHOLDER,
+    target: Annotated[Path, typer.Option("--out", help="For one machine a file, a tar; else a folder of them.")],
+    broker: Annotated[str, typer.Option(help="Where the chips connect: mqtts://HOST:PORT.")],
+    machine_ids: Annotated[list[str] | None, typer.Argument(help="Machines.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Registry file of machines, or a folder of it.")] = None,
+    all_machines: Annotated[bool, typer.Option("--all-machines", help="Every machine in the database.")] = False,
+    database: DatabaseOption = DEFAULT_URL,
     trust: TrustOption = None,
     keys: KeysOption = DEFAULT_KEYS,
     folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
-    """Write what one chip is provisioned with. It holds the chip's key: hand it over like a key, then delete it."""
+    """Write what chips are provisioned with. It holds each chip's key: hand it over like a key, then delete it."""
     with reporting_errors():
+        _check_broker(broker)
+        wanted = _only_one(
+            [*_named({"machine": machine_ids or []}), *_machines(source, database if all_machines else None)],
+            "bundle for whom",
+            "machine ids, --from, --all-machines",
+        )
         around = bundles.Surroundings(broker, joined([folder, *(trust or [])], AUTHORITY), open_keys(keys).public())
-        content = bundles.bundle(folder, machine_id, around, utc_now())
+        files = bundles.files_of_all(folder, [order.name for order in wanted.orders], utc_now())
+        alone = len(files) == 1 and not wanted.bulk and not target.is_dir()
         try:
-            put(target, content)
+            _write_bundles(files, around, target, alone=alone)
         except OSError as error:
             raise WeldGateError(f"--out {target}: {error.strerror}; choose a place that can be written") from None
-        out.print(str(target), markup=False)
+        out.print(str(target) if alone else f"{len(files):,} bundles in {target}", markup=False)
+
+
+def _check_broker(url: str) -> None:
+    """It goes to every chip."""
+    broker = parse_broker_url(url)
+    if not broker.tls or broker.user or broker.password:
+        raise WeldGateError(
+            f"--broker {broker}: a chip with a certificate needs mqtts://HOST:PORT, and nobody's name or password in it"
+        )
+
+
+def _write_bundles(
+    files: Mapping[str, bundles.Files], around: bundles.Surroundings, target: Path, *, alone: bool
+) -> None:
+    if not alone:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _bar() as progress:
+        for done, (machine_id, held) in enumerate(files.items(), 1):
+            content = bundles.bundle(machine_id, held, around, utc_now())
+            put(target if alone else target / f"{machine_id}.tar", content)
+            progress("bundles", done, len(files))
 
 
 # --- what is wanted ---------------------------------------------------------------------------------------------
 
 
-def _only_one(wanted: Sequence[_Wanted]) -> _Wanted:
+def _only_one(wanted: Sequence[_Wanted], what: str, choices: str) -> _Wanted:
     """Orders of different kinds have different validity, so a command takes one."""
     if len(wanted) != 1:
-        given = "several" if wanted else "none"
-        raise WeldGateError(
-            f"issue for whom: {given} given; "
-            "give one of machine ids, --from, --all-machines, --gateway, --reader, --server"
-        )
+        raise WeldGateError(f"{what}: {'several' if wanted else 'none'} given; give one of {choices}")
     if not wanted[0].orders:
-        raise WeldGateError("issue for whom: no machine is there; import the registries first, or name machines")
+        raise WeldGateError(f"{what}: no machine is there; import the registries first, or name machines")
     return wanted[0]
 
 

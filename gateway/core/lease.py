@@ -11,6 +11,12 @@ from msgspec import Struct
 
 from gateway.core.model import Millis
 
+USAGE_EVERY_S = 10
+"""How often a chip reports while unlocked (the protocol's table of topics)."""
+USAGE_LATE_S = 1
+"""How much later than that a report may arrive."""
+MIN_LEASE_S = 3 * USAGE_EVERY_S
+"""The first report of a shorter lease comes too close to its half, or after it, to renew it in time."""
 COMMAND_TTL_S = 30
 """How long a chip with a clock may take a renewal."""
 CLOCK_ERROR_S = 60
@@ -27,8 +33,12 @@ class Renewal(Struct, frozen=True):
 
 
 def renewal_due(begun_at: Millis, lease_s: int, now: Millis) -> bool:
-    """Whether a third of the lease is gone: a renewal that got lost can be sent again before the lease is over."""
-    return (now - begun_at) * 3 >= lease_s * 1000
+    """Whether a third of the lease is gone, or half of it will be at the next report.
+
+    So a renewal goes out before half is gone, and one that got lost can be sent again before the lease is over.
+    """
+    gone_ms, lease_ms = now - begun_at, lease_s * 1000
+    return gone_ms * 3 >= lease_ms or (gone_ms + (USAGE_EVERY_S + USAGE_LATE_S) * 1000) * 2 >= lease_ms
 
 
 def renewal(

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from gateway.core.documents import Document, DocumentError
+from gateway.core.lease import MIN_LEASE_S, USAGE_EVERY_S
 from gateway.core.model import Colour, PermitLevel
 from gateway.core.reasons import FIXED_CODES, REASONS
 
@@ -25,13 +26,18 @@ DrainSeconds = Annotated[int, Meta(ge=1, le=LONGEST_DRAIN_S)]
 GRACE_CODES = ("certificate_expired", "certificate_review_overdue")
 OFF_BY_DEFAULT = ("permit_missing", "permit_expired", "outside_permitted_hours")
 
+_TOO_SHORT = (
+    f"{{}} s are too short: a lease is renewed on a usage report, before half of it is gone, and chips report every "
+    f"{USAGE_EVERY_S} s; use {MIN_LEASE_S} or more"
+)
+
 
 class PolicyError(Exception):
     """The policy document cannot be used; the message names line, key, value and remedy."""
 
 
 class Lease(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long a grant and its lease live, seconds.
+    """How long a grant and its lease live, seconds. A new document's ``lease_s`` is 30 at least (see ``parse``).
 
     ``chip_drain_s``: the longest drain deadline that any chip was provisioned with.
     """
@@ -254,6 +260,8 @@ def _problems(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
     for uscc in policy.enterprise:
         if not re.fullmatch(r"[0-9A-Z]{18}", uscc):
             found.append((("enterprise", uscc), f"{uscc!r} is no credit code; use 18 characters (GB 32100-2015)"))
+    if policy.lease.lease_s < MIN_LEASE_S:
+        found.append((("lease", "lease_s"), _TOO_SHORT.format(policy.lease.lease_s)))
     if policy.age.min_years > policy.age.max_years:
         found.append((("age", "min_years"), "min_years is above max_years; lower it"))
     if 0 < policy.retention.sessions_days < policy.offline.recent_days:

@@ -29,6 +29,8 @@ WINDOW = 1000
 """Published messages that may await the broker's acknowledgement before the gate takes new work."""
 REASON_CHARACTERS = 200
 """How much of a broker's own words about a refusal is repeated."""
+UNANSWERED_WISHES = 2
+"""Times that a connection may end over a wished subscription. A broker may hang up instead of refusing it."""
 UNSUPPORTED_VERSION = 0x84
 """Reason code of a CONNACK of MQTT 5; paho makes the same of the return code 1 of 3.1.1."""
 
@@ -54,7 +56,8 @@ class _Unanswered(ConnectionError):
 class Link:
     """One broker connection with a persistent session.
 
-    An acknowledgement counts only on the connection that its message came by: packet ids start anew with each.
+    ``filters`` are subscribed at QoS 1 and have to be granted; ``wished`` ones, at QoS 0, may be refused. An
+    acknowledgement counts only on the connection that its message came by: packet ids start anew with each.
     """
 
     def __init__(
@@ -66,9 +69,13 @@ class Link:
         hooks: Hooks,
         tls: Tls,
         version: Version = "auto",
+        *,
+        wished: Sequence[str] = (),
     ) -> None:
         self._broker = broker
         self._filters = filters
+        self._wished, self._unanswered = wished, 0
+        self._wish: int | None = None
         self._hooks = hooks
         self._version: Version = version
         self._connection = 0
@@ -256,8 +263,11 @@ class Link:
         self._refusal = self._refusal or why
         self._lost.set()
 
-    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
+    def _on_subscribe(self, _client: Any, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any) -> None:
         """Without its subscriptions the gate would be connected and deaf: rather try again, and say so."""
+        if mid == self._wish and self.connected:
+            self._unanswered = 0
+            return
         refused = [name for name, code in zip(self._filters, codes, strict=False) if code.value != 1]
         if refused or len(codes) != len(self._filters):
             self._give_up(f"the broker refused the subscription to {', '.join(refused) or 'some topics'}")
@@ -265,6 +275,12 @@ class Link:
         self._subscribed.set()
         self._read_or_not()
         self._hooks.on_state(True, f"{self._broker}, MQTT {self._wire.version}")
+        self._make_wishes()
+
+    def _make_wishes(self) -> None:
+        if self._wished and self._unanswered < UNANSWERED_WISHES:
+            self._unanswered += 1
+            _, self._wish = self._wire.subscribe([(name, 0) for name in self._wished])
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:

@@ -1,6 +1,7 @@
 """The configuration of a production Mosquitto 2.0: who may connect, what each may do, how much it holds. Pure texts."""
 
 from collections.abc import Iterable
+from math import ceil
 from pathlib import PurePath
 
 from msgspec import Struct
@@ -10,8 +11,15 @@ from gateway.wire import acl, topics
 CONFIG, ACL, PASSWORDS = "weldgate.conf", "weldgate.acl", "weldgate.passwords"
 AUTHORITY, REVOKED, SERVER_CERT, SERVER_KEY = "ca.crt", "crl.pem", "server.crt", "server.key"
 """Files of the configuration's folder."""
-QUEUED_MESSAGES = 100_000
-"""Messages that wait for one client: what a county says while its gateway is down for some hours."""
+MESSAGES_AN_HOUR = 400
+"""Of one machine at most: 360 usage reports, one every 10 s, and what is asked, repeated and reported besides."""
+LEAST_QUEUED = 10_000
+"""For a handful of machines, too, a queue that a storm of reconnects does not fill."""
+QUEUED_BYTES = 700
+"""One waiting message in Mosquitto 2.0's memory: 560 measured with a usage report, and some room."""
+RESERVE_MIB = 256
+"""Connections, retained presences and the queues of chips, beside what waits for the gateway."""
+LEAST_MEMORY_MIB = 1_024
 INFLIGHT_MESSAGES = 1_000
 MESSAGE_BYTES = 8_192
 """The protocol's payloads have at most 4 KiB; the rest is room for a topic and MQTT 5 properties."""
@@ -27,6 +35,8 @@ class Plan(Struct, frozen=True):
     """What one broker is to be: where its files lie, which gateways and readers it serves, its ports and limits.
 
     ``password_port`` 0 means no listener for chips without certificates. ``address`` "" means every address.
+    ``machines`` and ``hours``: whose messages wait for a gateway that is away so long; ``memory_mib`` 0 means what that
+    takes, and 1,024 at least.
     """
 
     folder: PurePath
@@ -36,7 +46,23 @@ class Plan(Struct, frozen=True):
     port: int = 8883
     password_port: int = 0
     max_connections: int = 10_000
-    memory_mib: int = 1_024
+    machines: int = 2_000
+    hours: float = 1.0
+    memory_mib: int = 0
+
+    @property
+    def queued_messages(self) -> int:
+        """How many may wait for one client. What comes after that is dropped, though its sender was acknowledged."""
+        return max(LEAST_QUEUED, ceil(self.machines * self.hours * MESSAGES_AN_HOUR))
+
+    @property
+    def needed_mib(self) -> int:
+        """Memory for the queue and all else: with less, the broker runs out of it before the queue is full."""
+        return ceil(self.queued_messages * QUEUED_BYTES / 2**20) + RESERVE_MIB
+
+    @property
+    def limit_mib(self) -> int:
+        return self.memory_mib or max(LEAST_MEMORY_MIB, self.needed_mib)
 
 
 def access_list(gateways: Iterable[str], readers: Iterable[str]) -> str:
@@ -89,7 +115,9 @@ def _limits(plan: Plan) -> str:
     return "\n".join(
         [
             "# Messages wait for a gateway that is down, also across a restart. 网关停机时消息排队，重启后还在。",
-            f"max_queued_messages {QUEUED_MESSAGES}",
+            f"# Room for {plan.machines:,} machines that all weld for {plan.hours:g} h; then what is new is dropped.",
+            f"# 可容纳 {plan.machines:,} 台焊机同时作业 {plan.hours:g} 小时的消息；再多则丢弃新消息。",
+            f"max_queued_messages {plan.queued_messages}",
             f"max_inflight_messages {INFLIGHT_MESSAGES}",
             "persistence true",
             f"autosave_interval {AUTOSAVE_S}",
@@ -98,7 +126,7 @@ def _limits(plan: Plan) -> str:
             "# Answers go out at once; one client cannot fill the memory. 答复立即发出；单个客户端占不满内存。",
             "set_tcp_nodelay true",
             f"message_size_limit {MESSAGE_BYTES}",
-            f"memory_limit {plan.memory_mib * 2**20}",
+            f"memory_limit {plan.limit_mib * 2**20}",
             f"max_keepalive {KEEPALIVE_S}",
             "",
             "# Who comes and goes, and what goes wrong. 记录连接、断开和错误。",

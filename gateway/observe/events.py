@@ -133,8 +133,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something outside failed and is being retried. ``where`` is broker, database, registry, api, look-up, shutdown or
-    a source's name."""
+    """Something outside failed. ``where`` is broker, broker_queue, database, registry, policy, clock, api, look-up,
+    shutdown or a source's name."""
 
     where: str
     problem: str

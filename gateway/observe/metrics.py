@@ -75,6 +75,11 @@ class Metrics:
         )
         self.queue = Gauge("weldgate_queue_messages", "Messages waiting.", ["queue"], registry=registry)
         self.broker = Gauge("weldgate_broker_connected", "1 while connected to the broker.", registry=registry)
+        self.dropped = Gauge(
+            "weldgate_broker_dropped_messages",
+            "Messages that the broker has dropped since its start for want of room; NaN where it does not tell.",
+            registry=registry,
+        )
         self.database = Gauge("weldgate_database_writable", "1 while the last commit worked.", registry=registry)
         self.errors = Counter(
             "weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry

@@ -2,17 +2,16 @@
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from gateway.pki.folder import files_of
+from gateway.pki.folder import PkiError, files_of, latest_of
 from gateway.wire.tokens import ALGORITHM
 
-BROKER_PLACEHOLDER = "mqtts://BROKER:8883"
 OWNER_ONLY = 0o600
 
 
@@ -24,18 +23,36 @@ class Surroundings(Struct, frozen=True):
     jwks: bytes
 
 
-def bundle(folder: Path, machine_id: str, around: Surroundings, now: datetime) -> bytes:
-    """A tar of certificate, key, authorities, the gateway's public keys and ``provision.json``. Raises PkiError."""
-    certificate, key = files_of(folder, "machine", machine_id, now)
+Files = tuple[Path, Path]
+"""Certificate and key."""
+
+
+def files_of_all(folder: Path, machine_ids: Sequence[str], now: datetime) -> dict[str, Files]:
+    """What every machine shows at the broker. Raises PkiError, before anything is written, where one has nothing."""
+    latest, found, missing = latest_of(folder), dict[str, Files](), list[PkiError]()
+    for machine_id in machine_ids:
+        try:
+            found[machine_id] = files_of(folder, "machine", machine_id, now, latest)
+        except PkiError as error:
+            missing.append(error)
+    if missing:
+        more = f" ({len(missing) - 1:,} more machines like it: weldgate pki issue --all-machines)"
+        raise PkiError(f"{missing[0]}{more if len(missing) > 1 else ''}")
+    return found
+
+
+def bundle(machine_id: str, files: Files, around: Surroundings, now: datetime) -> bytes:
+    """A tar of certificate, key, authorities, the gateway's public keys and ``provision.json``. Raises OSError."""
+    certificate, key = files
     provision = {"machine_id": machine_id, "client_id": machine_id, "broker": around.broker, "algorithms": [ALGORITHM]}
-    files = {
+    held = {
         "client.crt": certificate.read_bytes(),
         "client.key": key.read_bytes(),
         "ca.crt": around.authorities,
         "jwks.json": around.jwks,
         "provision.json": msgspec.json.format(msgspec.json.encode(provision), indent=2) + b"\n",
     }
-    return _tar(files, int(now.timestamp()))
+    return _tar(held, int(now.timestamp()))
 
 
 def _tar(files: Mapping[str, bytes], mtime: int) -> bytes:

@@ -197,10 +197,12 @@ def _write_wishes(
         old = held.get(key)
         if key in going:
             continue
-        if old is not None and (old["change"] in newer or key in pushed):
-            counts.overtaken += 1
-            continue
         row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
+        if old is not None and (old["change"] in newer or key in pushed):
+            differs = form.differs(old, row)
+            counts.overtaken += differs
+            counts.unchanged += not differs
+            continue
         if old is not None:
             row, claimed = _settled(form, old, form.said(wish.content, seals), row, said_by.get(key, []), writing)
             kept += [(old, claim) for claim in claimed]

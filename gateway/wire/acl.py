@@ -18,8 +18,6 @@ Access = Literal["publish", "subscribe"]
 INSTANCE = r"^[A-Za-z0-9_-]{1,32}(?!\n)$"
 READER = r"^[a-z0-9][a-z0-9-]{0,31}(?!\n)$"
 GATEWAY_PREFIX, READER_PREFIX = "weldgate-", "reader-"
-BROKER_FIGURES = "$SYS/broker/#"
-"""Mosquitto's counts, among them the messages that it has dropped. No topic, name or payload of anybody is in them."""
 OWN = "{name}"
 """Stands for the identity's own name in a topic."""
 
@@ -40,6 +38,7 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
     ),
     "gateway": (
         *(Right("subscribe", chip_filter) for chip_filter in topics.CHIP_FILTERS),
+        Right("subscribe", topics.BROKER_DROPPED),
         Right("publish", topics.decision("+")),
         Right("publish", topics.command("+")),
         Right("publish", topics.replies("+")),
@@ -49,7 +48,7 @@ RIGHTS: dict[Role, tuple[Right, ...]] = {
     "reader": (
         Right("subscribe", f"{topics.ROOT}/feed/#"),
         Right("subscribe", topics.gateway_status("+")),
-        Right("subscribe", BROKER_FIGURES),
+        Right("subscribe", topics.BROKER_FIGURES),
     ),
 }
 """INVARIANT: nothing lets a machine speak for, listen to or answer another one, nor a reader speak at all."""

@@ -1,4 +1,4 @@
-"""Every topic of protocol version 1, and nothing else knows them."""
+"""Every topic of protocol version 1 and of the broker itself, and nothing else knows them."""
 
 import re
 from typing import Literal
@@ -9,6 +9,10 @@ ROOT = "weldgate/v1"
 ChipTopic = Literal["request", "usage", "event", "status"]
 CHIP_TOPICS: tuple[ChipTopic, ...] = ("request", "usage", "event", "status")
 CHIP_FILTERS = tuple(f"{ROOT}/+/{kind}" for kind in CHIP_TOPICS)
+BROKER_FIGURES = "$SYS/broker/#"
+"""Mosquitto's own counts. No topic, name or payload of anybody is in them."""
+BROKER_DROPPED = "$SYS/broker/publish/messages/dropped"
+"""How many messages Mosquitto has dropped since its start because a client's queue was full."""
 UNKNOWN_DIVISION = "000000"
 """Stands for the division of a machine that is not registered."""
 

@@ -32,7 +32,7 @@ from simulator.oracle import county_day
 
 app = typer.Typer(help="Check a chip or a gateway against every requirement of the protocol.", no_args_is_help=True)
 CAPABILITIES = ("clock", "offline", "config", "relay-sense", "end-of-work", "display")
-GATEWAY_CAPABILITIES = ("mqtt5",)
+GATEWAY_CAPABILITIES = ("mqtt5", "offline")
 MANUAL_LEASE_S = 30.0
 MANUAL_PROMPT_S = 15.0
 """A person needs time to read and to measure."""
@@ -69,6 +69,9 @@ def chip(
     ] = False,
     idle_lock_s: Annotated[int, typer.Option(min=5, help="Idle lock that the device is configured with.")] = 20,
     drain_s: Annotated[int, typer.Option(min=2, help="Drain deadline that the device is configured with.")] = 10,
+    offline_s: Annotated[
+        float, typer.Option(min=30, help="Seconds without network for CHIP-6.8: longer than it can keep every report.")
+    ] = Options().offline_s,
     badge: Annotated[str, typer.Option(help="Text of the code that is scanned.")] = "CONFORMANCE-1",
     prompt_s: Annotated[float, typer.Option(min=0.1, help="Seconds within which the device has to react.")] = 5.0,
     time_scale: Annotated[float, typer.Option(min=1, help="The device's clocks run so many times faster.")] = 1.0,
@@ -87,6 +90,7 @@ def chip(
         badge=badge,
         idle_lock_s=idle_lock_s,
         drain_s=drain_s,
+        offline_s=offline_s,
         scale=time_scale,
         prompt_s=MANUAL_PROMPT_S if manual else prompt_s,
         lease_real_s=MANUAL_LEASE_S if manual else scale_floor,
@@ -156,6 +160,9 @@ def gateway(
     import_command: Annotated[
         str | None, typer.Option(help="Imports the registry files in {folder}; 0 = taken.")
     ] = None,
+    code_command: Annotated[
+        str | None, typer.Option(help="Prints the present rolling code of {operator} as its first word.")
+    ] = None,
     break_storage_command: Annotated[str | None, typer.Option(help="Makes its database refuse to be written.")] = None,
     mend_storage_command: Annotated[str | None, typer.Option(help="Lets it be written again.")] = None,
     tap: Annotated[str | None, typer.Option(help="HOST:PORT for the kit to listen on; the gateway's broker.")] = None,
@@ -173,7 +180,8 @@ def gateway(
         there = parse_broker(broker, str(broker_ca) if broker_ca else None)
         listening = Tap(there.host, there.port, log) if tap else None
         commands = {"stop": stop_command, "start": start_command, "restart": restart_command}
-        commands |= {"import": import_command, "break": break_storage_command, "mend": mend_storage_command}
+        commands |= {"import": import_command, "code": code_command}
+        commands |= {"break": break_storage_command, "mend": mend_storage_command}
         hooks = hooks_of(commands, listening)
         options = GatewayOptions(
             answer_s=answer_s, ready_s=ready_s, longest_s=longest_s, without=_without(without, GATEWAY_CAPABILITIES)

@@ -52,7 +52,7 @@ class Bent:
             bent = self.request(machine_id, dict(fields), line)
             self.asked[str(fields.get("request_id"))] = fields | {"machine_id": machine_id}
             return with_fields(message, bent, fields)
-        if kind == "event" and fields:
+        if kind == "event" and "kind" in fields:
             return with_fields(message, self.event(machine_id, dict(fields)), fields)
         return message
 

@@ -11,7 +11,10 @@ READ_BYTES = 65_536
 
 
 class Between:
-    """Listens; every connection is passed on to the broker, bent on its way. ``async with`` closes it."""
+    """Listens; every connection is passed on to the broker, bent on its way.
+
+    ``async with`` closes it, and raises what a variant has raised: one that crashes proves nothing.
+    """
 
     def __init__(self, broker_port: int, bent: Bent) -> None:
         self.bent = bent
@@ -21,6 +24,8 @@ class Between:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._numbers = count(1)
+        self._closed = False
+        self._crashes: list[Exception] = []
 
     async def __aenter__(self) -> "Between":
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -30,9 +35,12 @@ class Between:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        self._closed = True
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._crashes:
+            raise self._crashes[0]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -41,12 +49,15 @@ class Between:
         task.add_done_callback(self._tasks.discard)
         far, broker = await asyncio.open_connection("127.0.0.1", self._broker_port)
         self._writers += [writer, broker]
+        if self._closed:
+            writer.transport.abort()
         line = Passing(next(self._numbers), writer, broker, self.bent)
         ways = [asyncio.create_task(line.up(reader)), asyncio.create_task(line.down(far))]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        ended = await asyncio.gather(*ways, return_exceptions=True)
+        self._crashes += [one for one in ended if isinstance(one, Exception) and not isinstance(one, OSError)]
         writer.transport.abort()
         broker.transport.abort()
 

@@ -15,16 +15,17 @@ from gateway.core.model import Event as ChipEvent
 from gateway.wire import topics
 from gateway.wire.tokens import Command, Grant, TokenError
 from simulator.arms import Cue, Lock, Question
-from simulator.chip import GIVE_UP_MS, NOTHING, Chip, Why
+from simulator.chip import GIVE_UP_MS, NOTHING, Chip, ChipConfig, Why
 from simulator.conformance.driver import Answer
 from simulator.conformance.reference import Reference, Setup
 from simulator.link import Link
 from simulator.offline import OfflineRight, Right
-from simulator.outbox import Outbox
+from simulator.outbox import Kept, Outbox
 from simulator.signals import (
     Action,
     CloseRelay,
     Connected,
+    Delivered,
     Disconnected,
     Event,
     MessageArrived,
@@ -96,8 +97,9 @@ class SubscribesAtQos0(Bent):
 class UsageAtQos0(Bent):
     class link_class(Link):  # noqa: N801
         def publish(self, message: Publish) -> None:
-            if message.topic.endswith("/usage") and self._client is not None:
+            if message.topic.endswith("/usage") and message.key is not None and self._client is not None:
                 self._client.publish(message.topic, message.payload, 0)
+                asyncio.get_running_loop().call_soon(self._feed, Delivered(message.key))
             else:
                 super().publish(message)
 
@@ -201,7 +203,7 @@ def message_id(event: MessageArrived) -> str:
     return str(content.get("request_id") or content.get("command_id"))
 
 
-@breaks("CHIP-0.16", "CHIP-3.8", "CHIP-6.1", "CHIP-6.4", "CHIP-6.5", "CHIP-6.6", "CHIP-7.1")
+@breaks("CHIP-0.16", "CHIP-3.8", "CHIP-6", "CHIP-7.1")
 class NeverComesBack(Bent):
     class link_class(Link):  # noqa: N801
         async def _connect(self) -> bool:
@@ -700,6 +702,20 @@ class NumbersTwice(Chip):
         super()._report(kind, *rest)
 
 
+class NewestFirst(Outbox):
+    """Merges the newest report that a later one covers: the story of the session ends with a hole."""
+
+    def _merge_oldest(self, reports: list[Kept]) -> None:
+        self._kept.remove(reports[-2])
+
+
+@breaks("CHIP-6.8")
+class MergesTheNewest(Chip):
+    def __init__(self, config: ChipConfig, *parts: Any) -> None:
+        super().__init__(config, *parts)
+        self.outbox = NewestFirst(config.usage_kept)
+
+
 # --- CHIP-7: the list ---------------------------------------------------------------------------------------------
 
 
@@ -719,7 +735,7 @@ class OwnList(Chip):
         self._offline = self.right(config.machine_id)
 
 
-@breaks("CHIP-7.2")
+@breaks("CHIP-7.2", "CHIP-7.8")
 class EverybodyIsListed(OwnList):
     class right(OfflineRight):  # noqa: N801
         def of(self, credential: str, now: Moment) -> Right | None:

@@ -24,27 +24,32 @@ from tests.conformance.bent import (
 )
 
 BROKEN: dict[str, type[Bent]] = {}
+ALSO: dict[str, tuple[str, ...]] = {}
+"""Cases that rest on the broken duty, too, by the case that the variant is made for."""
 B = TypeVar("B", bound=type[Bent])
 Change = Callable[[Bent, str, Fields], Fields | None]
 
 
-def breaks(case_id: str) -> Callable[[B], B]:
+def breaks(case_id: str, *also: str) -> Callable[[B], B]:
+    """Class decorator: this line breaks the case, and ``also`` what rests on it."""
+
     def add(kind: B) -> B:
         assert case_id not in BROKEN, f"{case_id} has two broken variants"
         BROKEN[case_id] = kind
+        ALSO[case_id] = also
         return kind
 
     return add
 
 
-def decides(case_id: str, change: Change) -> None:
+def decides(case_id: str, change: Change, *also: str) -> None:
     """A variant whose decisions come out otherwise."""
 
     class Deciding(Bent):
         def decision(self, machine_id: str, fields: Fields) -> Fields | None:
             return change(self, machine_id, fields)
 
-    breaks(case_id)(Deciding)
+    breaks(case_id, *also)(Deciding)
 
 
 def regranted(bent: Bent, fields: Fields, **claims: object) -> Fields:
@@ -68,26 +73,33 @@ def lets_in(text: str) -> Change:
     )
 
 
+SIGNED_ANEW = ("GW-2.1", "GW-2.8")
+"""No two signatures are the same, so a line that signs each copy again sends different bytes."""
+
+
 # --- GW-1: decisions ----------------------------------------------------------------------------------------------
 
-decides("GW-1.1", lambda _bent, _machine, fields: fields | {"session_id": None})
+decides("GW-1.1", lambda _bent, _machine, fields: fields | {"session_id": None}, "GW-1.2", "GW-2.10", "GW-3.5")
 decides(
     "GW-1.2",
     lambda bent, _machine, fields: (
         regranted(bent, fields, exp=claims_of(fields["grant"])["iat"] + 300) if fields["grant"] else fields
     ),
+    *SIGNED_ANEW,
 )
 decides(
     "GW-1.3",
     lambda bent, _machine, fields: (
         fields | {"grant": bent.sign(claims_of(fields["grant"]), alg="ES256")} if fields["grant"] else fields
     ),
+    *SIGNED_ANEW,
 )
 decides(
     "GW-1.4",
     lambda _bent, _machine, fields: fields | {"session_id": fields["session_id"] or "a-session-all-the-same"},
+    "OTHERS-01",
 )
-decides("GW-1.5", lambda _bent, _machine, fields: fields | {"reasons": fields["reasons"][:1]})
+decides("GW-1.5", lambda _bent, _machine, fields: fields | {"reasons": fields["reasons"][:1]}, "GW-1.19")
 decides(
     "GW-1.6",
     lambda _bent, _machine, fields: (
@@ -105,7 +117,7 @@ decides(
 )
 
 
-@breaks("GW-1.9")
+@breaks("GW-1.9", "OTHERS-13")
 class NeedsAClock(Bent):
     def request(self, machine_id: str, fields: Fields, line: Line) -> Fields | None:
         return None if fields.get("at", 0) is None else fields
@@ -139,7 +151,7 @@ class Talkative(Bent):
         return with_payload(message, message.payload + b" " * 4096)
 
 
-@breaks("GW-1.15")
+@breaks("GW-1.15", "GW-1.16", "GW-1.17", "GW-1.18")
 class OldMqttAlone(Bent):
     def request(self, machine_id: str, fields: Fields, line: Line) -> Fields | None:
         return fields if line.version == mqtt.V311 else None
@@ -155,7 +167,7 @@ class NoResponseTopics(Bent):
 class AnswersAnywhere(Bent):
     def up(self, message: Publish, line: Line) -> Publish | None:
         wanted = message.properties.get(mqtt.RESPONSE_TOPIC)
-        if wanted:
+        if wanted and place(wanted.decode()) != place(message.topic):
             line.back(Publish(wanted.decode(), b"{}"))
         return super().up(message, line)
 
@@ -163,7 +175,8 @@ class AnswersAnywhere(Bent):
 @breaks("GW-1.18")
 class NoExpiry(Bent):
     def down(self, message: Publish, line: Line) -> Publish | None:
-        return super().down(replace(message, properties={}), line)
+        kept = {name: value for name, value in message.properties.items() if name != mqtt.MESSAGE_EXPIRY}
+        return super().down(replace(message, properties=kept), line)
 
 
 # --- GW-2: delivery -----------------------------------------------------------------------------------------------
@@ -188,7 +201,7 @@ class NewBytesForADuplicate(Bent):
 class DecidesAnew(Bent):
     def request(self, machine_id: str, fields: Fields, line: Line) -> Fields | None:
         before = self.asked.get(fields["request_id"], fields)
-        if before["credential"] != fields["credential"]:
+        if before.get("credential") != fields.get("credential"):
             return fields | {"request_id": f"{fields['request_id']}-anew"}
         return fields
 
@@ -206,7 +219,7 @@ class OneAnswerForAll(Bent):
         return with_payload(message, self.first.setdefault(fields["request_id"], message.payload))
 
 
-@breaks("GW-2.4")
+@breaks("GW-2.4", "GW-2.8")
 class ManyAtOnce(Bent):
     def __init__(self, *parts: object) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
@@ -258,7 +271,7 @@ class KnowsEachChipOnce(Bent):
         return fields if self.times[line.client_id] == 1 else None
 
 
-@breaks("GW-2.9")
+@breaks("GW-2.9", "*")
 class WaitsForTheFirst(Bent):
     """Until the first chip that it answered has acknowledged on every line, nobody else is answered."""
 
@@ -283,37 +296,37 @@ class NeedsABeginning(Bent):
 
 # --- GW-3: sessions -----------------------------------------------------------------------------------------------
 
-decides("GW-3.1", without("machine_in_session"))
+decides("GW-3.1", without("machine_in_session"), "GW-3.7", "GW-3.8", "GW-5.2")
 decides("GW-3.2", without("operator_in_session"))
 
 
-def deaf_to(case_id: str, kind: str) -> None:
+def deaf_to(case_id: str, kind: str, *also: str) -> None:
     """A variant that passes over events of one kind."""
 
     class Deaf(Bent):
         def event(self, machine_id: str, fields: Fields) -> Fields | None:
             return None if fields["kind"] == kind else fields
 
-    breaks(case_id)(Deaf)
+    breaks(case_id, *also)(Deaf)
 
 
-deaf_to("GW-3.3", "locked")
-deaf_to("GW-3.4", "boot")
-deaf_to("GW-3.5", "grant_rejected")
+deaf_to("GW-3.3", "locked", "GW-2.10")
+deaf_to("GW-3.4", "boot", "GW-3.14")
+deaf_to("GW-3.5", "grant_rejected", "GW-3.14")
 
 
-@breaks("GW-3.6")
+@breaks("GW-3.6", "GW-3.7", "GW-3.8")
 class OnceADay(Bent):
     def __init__(self, *parts: object) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
-        self.seen: set[tuple[str, str]] = set()
+        self.let_in: dict[tuple[str, str], str] = {}
 
     def decision(self, machine_id: str, fields: Fields) -> Fields | None:
-        pair = (machine_id, self.badge_of(fields))
-        if pair in self.seen:
-            return deny(fields, "machine_in_session")
-        self.seen.add(pair)
-        return fields
+        request_id = fields["request_id"]
+        if fields["outcome"] == "deny":
+            return fields
+        first = self.let_in.setdefault((machine_id, self.badge_of(fields)), request_id)
+        return fields if first == request_id else deny(fields, "machine_in_session")
 
 
 @breaks("GW-3.7")
@@ -325,7 +338,8 @@ class AnyLockedWillDo(Bent):
     def event(self, machine_id: str, fields: Fields) -> Fields | None:
         if fields["kind"] == "unlocked":
             self.running[machine_id] = fields["session_id"]
-        return fields | ({"session_id": self.running[machine_id]} if fields["kind"] == "locked" else {})
+        runs = self.running.get(machine_id, fields["session_id"])
+        return fields | ({"session_id": runs} if fields["kind"] == "locked" else {})
 
 
 @breaks("GW-3.8")
@@ -338,7 +352,8 @@ class CountsEveryCopy(AnyLockedWillDo):
         if fields["event_id"] not in self.copies:
             self.copies.add(fields["event_id"])
             return fields
-        return fields | {"event_id": f"{fields['event_id']}-again", "session_id": self.running[machine_id]}
+        runs = self.running.get(machine_id, fields["session_id"])
+        return fields | {"event_id": f"{fields['event_id']}-again", "session_id": runs}
 
     def __init__(self, *parts: object) -> None:
         super().__init__(*parts)
@@ -351,7 +366,7 @@ class TellsWho(Bent):
         return fields | {"operator": self.badge_of(fields)} if kind == "decision" else fields
 
 
-def silent_on_feed(case_id: str, topic: str, /, **named: object) -> None:
+def silent_on_feed(case_id: str, topic: str, /, *also: str, **named: object) -> None:
     """A variant that does not tell others of this."""
 
     class Silent(Bent):
@@ -359,7 +374,7 @@ def silent_on_feed(case_id: str, topic: str, /, **named: object) -> None:
             fits = kind == topic and all(fields.get(name) == value for name, value in named.items())
             return None if fits else fields
 
-    breaks(case_id)(Silent)
+    breaks(case_id, *also)(Silent)
 
 
 silent_on_feed("GW-3.10", "usage", final=True)
@@ -382,12 +397,12 @@ class TellsItsStatusInPassing(Bent):
 class RenewsLate(Bent):
     began = 0.0
 
-    def decision(self, machine_id: str, fields: Fields) -> Fields | None:
+    def event(self, machine_id: str, fields: Fields) -> Fields | None:
         self.began = time.monotonic()
         return fields
 
     def command(self, machine_id: str, claims: Fields) -> Fields | None:
-        return None if claims["cmd"] == "renew" and time.monotonic() - self.began < 3.7 else claims
+        return None if claims["cmd"] == "renew" and time.monotonic() - self.began < 15.5 else claims
 
 
 @breaks("GW-4.2")
@@ -410,12 +425,15 @@ class LocksAnotherSession(Bent):
 
 @breaks("GW-4.5")
 class LocksOnce(Bent):
-    locked = False
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.locked: set[str] = set()
 
     def command(self, machine_id: str, claims: Fields) -> Fields | None:
         if claims["cmd"] != "lock":
             return claims
-        again, self.locked = self.locked, True
+        again = machine_id in self.locked
+        self.locked.add(machine_id)
         return None if again else claims
 
 
@@ -425,27 +443,53 @@ class RenewsAllTheSame(Bent):
         claims = claims_of(fields["command"])
         if claims["cmd"] == "lock":
             renewal = {name: claims[name] for name in ("iss", "aud", "sid", "iat", "exp", "n")}
-            renewal |= {"cmd": "renew", "jti": "renewed-all-the-same", "lease_s": 6}
+            renewal |= {"cmd": "renew", "jti": "renewed-all-the-same", "lease_s": 30}
             body = {"command": self.sign(renewal), "command_id": renewal["jti"]}
             line.back(Publish(message.topic, msgspec.json.encode(body)))
         return message
 
 
+@breaks("GW-4.7")
+class LetsTheArcEndFirst(Bent):
+    def command(self, machine_id: str, claims: Fields) -> Fields | None:
+        return claims | ({"when": "between_arcs", "deadline_s": 2} if claims["cmd"] == "lock" else {})
+
+
+# --- GW-5, GW-6: offline lists, rolling codes ---------------------------------------------------------------------
+
+
+@breaks("GW-5.1")
+class ListsNobody(Bent):
+    def command(self, machine_id: str, claims: Fields) -> Fields | None:
+        return claims | ({"entries": []} if claims["cmd"] == "offline_list" else {})
+
+
+deaf_to("GW-5.2", "offline_unlock", "GW-5.3")
+silent_on_feed("GW-5.3", "alert", kind="offline_refused")
+decides(
+    "GW-6.1",
+    lambda bent, machine_id, fields: (
+        bent.to_allow(machine_id, fields) if "credential_replayed" in codes(fields) else fields
+    ),
+)
+
+
 # --- where others fail --------------------------------------------------------------------------------------------
 
 
-@breaks("OTHERS-01")
+@breaks("OTHERS-01", "OTHERS-11-GW")
 class SessionOnDeny(Bent):
+    """Whoever was refused at a machine is in nobody knows what there, and nobody else gets in."""
+
     def __init__(self, *parts: object) -> None:
         super().__init__(*parts)  # type: ignore[arg-type]
         self.taken: set[str] = set()
 
     def decision(self, machine_id: str, fields: Fields) -> Fields | None:
-        if machine_id in self.taken:
-            return deny(fields, "machine_in_session")
         if fields["outcome"] == "deny":
             self.taken.add(machine_id)
-        return fields
+            return fields
+        return deny(fields, "machine_in_session") if machine_id in self.taken else fields
 
 
 decides(
@@ -453,6 +497,7 @@ decides(
     lambda bent, machine_id, fields: (
         bent.to_allow(machine_id, fields) if "operator_in_session" in codes(fields) else fields
     ),
+    "GW-3.2",
 )
 
 
@@ -511,8 +556,19 @@ class EverybodyPassesMeanwhile(Bent):
         return fields
 
 
-decides("OTHERS-08-GW", lets_in("MASTER"))
-silent_on_feed("OTHERS-09-GW", "decision", outcome="deny")
+decides("OTHERS-08-GW", lets_in("MASTER"), "OTHERS-08-COUNT-GW")
+
+
+@breaks("OTHERS-08-COUNT-GW")
+class CountsNoMaintenance(Bent):
+    """Refuses the maintenance card and tells nobody that it was tried."""
+
+    def feed(self, kind: str, fields: Fields) -> Fields | None:
+        tried = self.asked.get(str(fields.get("request_id")), {}).get("credential")
+        return None if kind == "decision" and tried == "maintenance" else fields
+
+
+silent_on_feed("OTHERS-09-GW", "decision", "OTHERS-08-COUNT-GW", outcome="deny")
 
 
 @breaks("OTHERS-10")
@@ -542,10 +598,7 @@ class AnotherPathForKeypads(Bent):
 
 @breaks("OTHERS-14-GW")
 class LivesOnWithoutItsConnection(Bent):
-    """Told by the test when the connection was cut."""
-
-    def request(self, machine_id: str, fields: Fields, line: Line) -> Fields | None:
-        return None
+    """What it does, the tap does for it: after a cut it makes no new connection."""
 
 
 @breaks("OTHERS-15-GW")

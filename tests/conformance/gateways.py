@@ -25,8 +25,20 @@ from simulator.link import Broker
 from tests.support.brokers import Mosquitto
 from tests.support.gateway import Gateway
 
-POLICY = "[lease]\nlease_s = 6\nstart_by_s = 3\nidle_lock_s = 60\ndrain_deadline_s = 2\nchip_drain_s = 2\n"
-OPTIONS = Options(answer_s=4.0, quiet_s=0.3, ready_s=30.0, longest_s=20.0)
+POLICY = """
+[lease]
+lease_s = 30
+start_by_s = 3
+idle_lock_s = 60
+drain_deadline_s = 2
+chip_drain_s = 2
+
+[offline]
+for_s = 600
+"""
+PAIRS = 4_000
+"""Many broken gateways leave sessions open behind them: none of these is met again."""
+OPTIONS = Options(answer_s=4.0, quiet_s=0.3, ready_s=30.0, longest_s=30.0, overtime_s=42.0)
 
 
 def weldgate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,8 +52,8 @@ class Under:
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
         self.folder = folder
         self.broker = broker
-        self.pairs = itertools.cycle(range(1, county.PAIRS + 1))
-        self.files = county.tables(date.today())  # noqa: DTZ011  (no case is near midnight's edge)
+        self.pairs = itertools.cycle(range(1, PAIRS + 1))
+        self.files = county.tables(date.today(), PAIRS)  # noqa: DTZ011  (no case is near midnight's edge)
         self.database, self.keys = folder / "gateway.db", folder / "keys"
         self.jwks: dict[str, Any] = {}
         self.gateway: Gateway
@@ -74,6 +86,12 @@ class Under:
     async def import_files(self, files: Path) -> bool:
         return (await asyncio.to_thread(self.imported, files)).returncode == 0
 
+    async def make_code(self, operator_id: str) -> str:
+        where = ("--database", f"sqlite:///{self.database}", "--keys", str(self.keys))
+        done = await asyncio.to_thread(weldgate, "operator", "code", operator_id, *where)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[0]
+
     async def break_storage(self) -> None:
         """Somebody else holds the database: no commit gets through."""
         self._holder = sqlite3.connect(self.database, timeout=20, isolation_level=None)
@@ -86,6 +104,7 @@ class Under:
     def hooks(self, tap: Tap, **other: Any) -> Hooks:
         given: dict[str, Any] = {"stop": self.stop, "start": self.again, "import_files": self.import_files}
         given |= {"break_storage": self.break_storage, "mend_storage": self.mend_storage, "tap": tap}
+        given |= {"make_code": self.make_code}
         return Hooks(**given | other)
 
 
@@ -129,9 +148,27 @@ async def results(
 
 
 class LossyTap(Tap):
-    """Where told so it acknowledges requests itself and forgets them, as a gateway that does so before the commit."""
+    """What a broken gateway would do at its own end of the line.
 
-    forgets = False
+    ``forgets``: acknowledges requests and forgets them, as one that does so before the commit. ``gives_up``: once its
+    connection was cut it makes no other, as one whose task for MQTT has died.
+    """
+
+    forgets = gives_up = False
+    _was_cut = False
+
+    def cut(self) -> None:
+        self._was_cut = True
+        super().cut()
+
+    def be_sound(self) -> None:
+        self.forgets = self.gives_up = self._was_cut = False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.gives_up and self._was_cut:
+            writer.transport.abort()
+        else:
+            await super()._serve(reader, writer)
 
     async def _both_ways(self, gateway: Any, broker: Any) -> None:
         self._to_broker: asyncio.StreamWriter = broker[1]

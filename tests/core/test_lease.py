@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import Struct
 
-from gateway.core.lease import CLOCK_ERROR_S, COMMAND_TTL_S, DRIFT, Renewal, lasts_until, over_at, renewal, renewal_due
+from gateway.core.lease import (
+    CLOCK_ERROR_S,
+    COMMAND_TTL_S,
+    DRIFT,
+    MIN_LEASE_S,
+    Renewal,
+    lasts_until,
+    over_at,
+    renewal,
+    renewal_due,
+)
 
 NOW = 1_781_488_800_000
 DRAIN_S = 120
@@ -122,6 +132,14 @@ TestLeasesAgainstAChip.settings = settings(max_examples=300, stateful_step_count
 def test_a_renewal_is_due_once_a_third_of_the_lease_is_gone() -> None:
     assert not renewal_due(NOW, 900, NOW + 299_999)
     assert renewal_due(NOW, 900, NOW + 300_000)
+
+
+@given(lease_s=st.integers(MIN_LEASE_S, 4_000), late_ms=st.lists(st.integers(0, 1_000), min_size=500, max_size=500))
+def test_a_renewal_on_usage_is_due_before_half_of_any_lease_is_gone(lease_s: int, late_ms: list[int]) -> None:
+    """Reports come every 10 s, each up to a second late; MIN_LEASE_S is the shortest lease that a policy may have."""
+    arrive = (NOW + 10_000 * number + late for number, late in enumerate(late_ms, 1))
+    due = next(at for at in arrive if renewal_due(NOW, lease_s, at))
+    assert due - NOW < lease_s * 500
 
 
 def test_a_chip_with_a_clock_takes_it_at_once_or_not_at_all() -> None:

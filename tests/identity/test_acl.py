@@ -60,6 +60,8 @@ def test_a_name_of_nobody_has_no_rights(topic: str) -> None:
         ("$share/group", False),
         ("#", False),
         ("", False),
+        (topics.BROKER_DROPPED, True),
+        (topics.BROKER_FIGURES, False),
     ],
 )
 def test_a_filter_is_allowed_if_all_that_it_matches_is(topic_filter: str, allowed: bool) -> None:
@@ -73,7 +75,7 @@ def test_a_filter_is_allowed_if_all_that_it_matches_is(topic_filter: str, allowe
         (f"{ROOT}/feed", True),
         (f"{ROOT}/feed/330521/+", True),
         (f"{ROOT}/feed/+/decision/#", True),
-        ("$SYS/broker/messages/dropped", True),
+        (topics.BROKER_DROPPED, True),
         ("$SYS/#", False),
         (f"{ROOT}/gateway/+/status", True),
         (f"{ROOT}/gateway/#", False),

@@ -47,6 +47,63 @@ def test_without_passwords_a_certificate_is_the_only_way_in(files: Files, tmp_pa
     assert "password_file" not in text
 
 
+def settings(text: str) -> dict[str, str]:
+    """The configuration's lines by their first word; of several listeners the last one's."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: value for name, _, value in (line.partition(" ") for line in lines)}
+
+
+def test_the_limits_line_by_line(files: Files, tmp_path: Path) -> None:
+    """For a county of 2,000 machines that all weld for an hour without a gateway: 400 messages each."""
+    found = settings(configure(files, tmp_path / "out")["weldgate.conf"])
+    assert {name: found[name] for name in found if not name.endswith(("file", "listener"))} == {
+        "per_listener_settings": "false",
+        "allow_anonymous": "false",
+        "max_queued_messages": "800000",
+        "max_inflight_messages": "1000",
+        "persistence": "true",
+        "autosave_interval": "60",
+        "persistent_client_expiration": "30d",
+        "set_tcp_nodelay": "true",
+        "message_size_limit": "8192",
+        "memory_limit": str(1024 * 2**20),
+        "max_keepalive": "600",
+        "connection_messages": "true",
+        "log_type": "notice",
+        "log_timestamp_format": "%Y-%m-%dT%H:%M:%S",
+        "max_connections": "10000",
+        "tls_version": "tlsv1.2",
+        "require_certificate": "true",
+        "use_identity_as_username": "true",
+        "use_username_as_clientid": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "queued", "memory_mib"),
+    [
+        (("--machines", 1603, "--hours", 1), 641_200, 1_024),
+        (("--machines", 1603, "--hours", 4), 2_564_800, 1_969),
+        (("--machines", 20, "--hours", 0.5), 10_000, 1_024),
+        (("--machines", 1603, "--hours", 4, "--memory-mib", 4_000), 2_564_800, 4_000),
+    ],
+)
+def test_the_queue_is_sized_by_machines_and_hours_and_the_memory_by_the_queue(
+    files: Files, tmp_path: Path, given: tuple[object, ...], queued: int, memory_mib: int
+) -> None:
+    found = settings(configure(files, tmp_path / "out", *given)["weldgate.conf"])
+    assert (int(found["max_queued_messages"]), int(found["memory_limit"])) == (queued, memory_mib * 2**20)
+
+
+def test_memory_in_which_the_queue_has_no_room_is_refused(files: Files, tmp_path: Path) -> None:
+    """Mosquitto would run out of memory before it drops anything."""
+    command = ("broker", "config", "--out", tmp_path / "out", "--gateway", "x", "--dir", files.folder)
+    message = refused(*command, "--memory-mib", "512")
+    assert "--memory-mib 512" in message
+    assert "800,000 waiting messages need 791" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_folder_at_the_broker_may_be_another(files: Files, tmp_path: Path) -> None:
     text = configure(files, tmp_path / "out", "--installed-in", "/etc/mosquitto/weldgate")["weldgate.conf"]
     assert "\nacl_file /etc/mosquitto/weldgate/weldgate.acl\n" in text

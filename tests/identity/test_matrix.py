@@ -169,6 +169,7 @@ LISTENING = [
     "#",
     "+/+/+/decision",
     "$SYS/#",
+    topics.BROKER_DROPPED,
     f"$share/group/{topics.decision(B)}",
     "$share/group/#",
 ]

@@ -387,7 +387,8 @@ def test_there_is_no_bundle_without_a_certificate_that_holds(folder: Path, tmp_p
     if state == "lost":
         (folder / "machines" / "HJ-0001.key").unlink()
     target = tmp_path / "chip.tar"
-    message = refused("pki", "bundle", "HJ-0001", "--out", target, "--dir", folder, "--keys", tmp_path / "keys")
+    given = ("--dir", folder, "--keys", tmp_path / "keys", "--broker", "mqtts://b.example")
+    message = refused("pki", "bundle", "HJ-0001", "--out", target, *given)
     assert "HJ-0001" in message
     assert "weldgate pki issue" in message
     assert not target.exists()
@@ -397,10 +398,87 @@ def test_a_bundle_can_trust_two_authorities(folder: Path, tmp_path: Path) -> Non
     run("pki", "init", "--dir", tmp_path / "old")
     run("pki", "issue", "HJ-0001", "--dir", folder)
     target = tmp_path / "chip.tar"
-    given = ("--dir", folder, "--trust", tmp_path / "old", "--keys", tmp_path / "keys")
+    given = ("--dir", folder, "--trust", tmp_path / "old", "--keys", tmp_path / "keys", "--broker", "mqtts://b.example")
     run("pki", "bundle", "HJ-0001", "--out", target, *given)
     with tarfile.open(target) as tar:
         tar.extractall(tmp_path / "chip", filter="data")
     expected = (folder / "ca.crt").read_bytes() + (tmp_path / "old" / "ca.crt").read_bytes()
     assert (tmp_path / "chip" / "ca.crt").read_bytes() == expected
     assert "nowhere" in refused("pki", "bundle", "HJ-0001", "--out", target, *given, "--trust", tmp_path / "nowhere")
+
+
+def provisioned(path: Path) -> dict[str, str]:
+    """What a bundle tells its chip of itself."""
+    with tarfile.open(path) as tar:
+        held = tar.extractfile("provision.json")
+        assert held is not None
+        told: dict[str, str] = json.loads(held.read())
+        return told
+
+
+@pytest.mark.parametrize("whose", ["named", "files", "database"])
+def test_many_bundles_are_a_folder_of_one_for_each_machine(folder: Path, tmp_path: Path, whose: str) -> None:
+    files, database = county.write(tmp_path / "files", county.rows()), f"sqlite:///{tmp_path / 'county.db'}"
+    run("registry", "import", files, "--database", database, "--keys", tmp_path / "keys")
+    run("pki", "issue", "--from", files, "--dir", folder)
+    machines = sorted(path.stem for path in (folder / "machines").glob("*.crt"))
+    who: dict[str, list[object]] = {
+        "named": [*machines],
+        "files": ["--from", files],
+        "database": ["--all-machines", "--database", database],
+    }
+    target = tmp_path / "bundles"
+    given = ("--out", target, "--dir", folder, "--keys", tmp_path / "keys", "--broker", "mqtts://b.example:8883")
+    assert f"{len(machines)} bundles" in run("pki", "bundle", *who[whose], *given)
+    assert sorted(path.stem for path in target.iterdir()) == machines
+    assert {path.stat().st_mode & 0o777 for path in target.iterdir()} == {0o600}
+    assert target.stat().st_mode & 0o777 == 0o700
+    for machine_id in machines:
+        told = provisioned(target / f"{machine_id}.tar")
+        assert (told["machine_id"], told["broker"]) == (machine_id, "mqtts://b.example:8883")
+
+
+def test_one_machine_without_a_certificate_is_named_before_any_bundle_is_written(folder: Path, tmp_path: Path) -> None:
+    files = county.write(tmp_path / "files", county.rows())
+    run("pki", "issue", "HJ-0001", "--dir", folder)
+    given = ("--from", files, "--dir", folder, "--keys", tmp_path / "keys", "--broker", "mqtts://b.example")
+    message = refused("pki", "bundle", "--out", tmp_path / "bundles", *given)
+    assert "'HJ-0002': has no certificate" in message
+    assert "more machines like it" in message
+    assert not (tmp_path / "bundles").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((), "--broker"),
+        (("--broker", "b.example:8883"), "scheme"),
+        (("--broker", "mqtt://b.example"), "needs mqtts://HOST:PORT"),
+        (("--broker", "mqtts://who:secret-words@b.example"), "nobody's name or password"),
+    ],
+)
+def test_a_bundle_that_would_send_its_chip_nowhere_is_refused(
+    folder: Path, tmp_path: Path, given: tuple[str, ...], says: str
+) -> None:
+    run("pki", "issue", "HJ-0001", "--dir", folder)
+    done = weldgate("pki", "bundle", "HJ-0001", "--out", str(tmp_path / "chip.tar"), "--dir", str(folder), *given)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "secret-words" not in done.stderr
+    assert not (tmp_path / "chip.tar").exists()
+
+
+@pytest.mark.parametrize("given", [(), ("HJ-0001", "--all-machines")])
+def test_bundles_are_for_one_choice_of_machines(folder: Path, tmp_path: Path, given: tuple[str, ...]) -> None:
+    database = f"sqlite:///{tmp_path / 'county.db'}"
+    run(
+        "registry",
+        "import",
+        county.write(tmp_path / "files", county.rows()),
+        "--database",
+        database,
+        "--keys",
+        tmp_path,
+    )
+    others = ("--out", tmp_path / "x", "--dir", folder, "--broker", "mqtts://b.example", "--database", database)
+    assert "bundle for whom" in refused("pki", "bundle", *given, *others)

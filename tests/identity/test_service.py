@@ -17,8 +17,12 @@ from tests.identity.conftest import GATEWAY, INSTANCE, ConfiguredMosquitto, File
 from tests.service.conftest import started_mosquitto
 from tests.support.brokers import free_port
 from tests.support.gateway import Gateway
+from tests.support.waiting import eventually
 
 MACHINES = 6
+DROPPED = "weldgate_broker_dropped_messages"
+FIGURES_WITHIN_S = 20.0
+"""Mosquitto publishes its figures every 10 s."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ def test_a_fleet_gets_the_right_answers(county: County, tmp_path: Path, way: Way
         report = msgspec.json.decode((tmp_path / "report.json").read_bytes())
         assert report["allowed"] > 0
         assert report["unanswered"] == 0
+        if way is by_certificate:
+            eventually(lambda: gateway.metric(DROPPED) == 0, FIGURES_WITHIN_S, "the broker's list lets it hear that")
         assert gateway.drain() == 0
     if setting.password:
         assert setting.password not in gateway.log

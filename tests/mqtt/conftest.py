@@ -1,7 +1,7 @@
 """A link under test, run as a task, and what it delivered and said."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ FILTERS = ("weldgate/v1/+/request", "weldgate/v1/+/event")
 class Gate:
     """Takes what the link delivers."""
 
-    def __init__(self, url: str, ca: Path | None = None, version: Version = "auto") -> None:
+    def __init__(self, url: str, ca: Path | None = None, version: Version = "auto", wished: Sequence[str] = ()) -> None:
         self.arrived: list[Inbound] = []
         self.said: list[tuple[bool, str]] = []
         self.trouble: list[str] = []
@@ -35,6 +35,7 @@ class Gate:
             Hooks(self._take, self._hear, self._resume, self.trouble.append),
             Tls(ca_file=str(ca) if ca else None),
             version,
+            wished=wished,
         )
 
     def _take(self, inbound: Inbound) -> None:
@@ -58,9 +59,11 @@ class Gate:
 
 
 @asynccontextmanager
-async def running(url: str, ca: Path | None = None, version: Version = "auto") -> AsyncIterator[Gate]:
+async def running(
+    url: str, ca: Path | None = None, version: Version = "auto", wished: Sequence[str] = ()
+) -> AsyncIterator[Gate]:
     """A gate whose link stays connected until the end of the block."""
-    gate = Gate(url, ca, version)
+    gate = Gate(url, ca, version, wished)
     task = asyncio.create_task(gate.link.run(), name="link")
     try:
         yield gate

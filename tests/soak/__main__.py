@@ -34,12 +34,15 @@ def _shift(minutes: float) -> None:
 
 
 def _revocation() -> None:
-    table = Table("change", "sessions", "first ms", "median ms", "last ms")
-    for delay in revocation.measure():
+    table, delays = Table("change", "sessions", "first ms", "median ms", "last ms"), revocation.measure()
+    for delay in delays:
         table.add_row(
             delay.what, *(f"{value:,}" for value in (delay.sessions, delay.first_ms, delay.median_ms, delay.last_ms))
         )
     console.print(table)
+    if late := [delay.what for delay in delays if delay.late]:
+        console.print(f"later than {revocation.LIMIT_MS:,} ms: {', '.join(late)}")
+        raise SystemExit(1)
 
 
 def _registries(minutes: float) -> None:

@@ -19,12 +19,22 @@ def test_a_county_works_through_a_broker_restart_and_a_kill_9_without_a_mismatch
     assert result.renewals > result.report.allowed, "sessions live on renewals"
 
 
-def test_every_concerned_session_is_locked_after_a_change_and_no_other() -> None:
-    """The counts are asserted; how fast it goes is for a benchmark (docs/performance.md)."""
-    one, firms, everybody = revocation.measure(machines=300)
-    assert one.sessions == 1
-    assert firms.sessions == 66 - 1
-    assert everybody.sessions == 300 - 66
+BUSY = 3
+"""So many times the limit is granted to a machine on which other things run; ``make soak`` grants nothing."""
+
+
+def test_every_concerned_session_is_locked_soon_after_a_change_and_no_other() -> None:
+    """With 300 sessions at work; ``make soak`` does it with the county's 1,603, and fails above a second."""
+    *lone, firms, everybody = revocation.measure(machines=300)
+    assert [delay.sessions for delay in lone] == [1] * 5
+    assert firms.sessions == 66
+    assert everybody.sessions == 300 - 66 - 5
+    assert [one for one in (*lone, firms, everybody) if one.last_ms > BUSY * revocation.LIMIT_MS] == []
+
+
+def test_a_lock_that_is_later_than_a_second_is_late() -> None:
+    assert not revocation.Delay("in time", 1, 10, 10, 1_000).late
+    assert revocation.Delay("late", 1, 10, 10, 1_001).late
 
 
 @pytest.mark.timeout(200)

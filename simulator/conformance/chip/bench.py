@@ -38,6 +38,7 @@ class Options(Struct, frozen=True):
     ``idle_lock_s`` and ``drain_s`` are what it was configured with; ``badge`` is any text for its scanner. ``scale`` is
     how many times faster than real its clocks run. ``prompt_s``: real seconds within which it must react;
     ``quiet_s``: real seconds of silence that prove that it does nothing; ``lease_real_s``: shortest real lease.
+    ``offline_s``: for how long of its own time it is left without network where its memory for usage has to run out.
     """
 
     machine_id: str = "HJ-CONFORM-1"
@@ -49,6 +50,7 @@ class Options(Struct, frozen=True):
     quiet_s: float = 2.0
     lease_real_s: float = 3.0
     ready_s: float = 60.0
+    offline_s: float = 90.0
     without: frozenset[str] = frozenset()
 
 

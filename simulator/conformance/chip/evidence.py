@@ -169,3 +169,30 @@ async def unique_numbers(bench: Bench) -> None:
     if len(set(numbers(found))) != len(found):
         raise Failed("three numbers", str(numbers(found)))
     bench.at_rest()
+
+
+@case(
+    "CHIP-6.8",
+    "Out of memory for usage without network, it merges the oldest reports first: what it tells later has no hole",
+    "断网期间用量存满时先合并最旧的记录：补报的用量序号连续",
+    DUTY_6,
+    takes_s=95,
+)
+async def oldest_usage_merges_first(bench: Bench) -> None:
+    unlocked = await bench.unlock(lease_s=max(bench.lease_s, int(bench.options.offline_s) + 60))
+    await bench.do("arc_on")
+    await bench.cut_off()
+    await bench.pause(bench.options.offline_s)
+    mark = bench.mark()
+    await bench.network_back()
+    await bench.do("arc_off")
+    await bench.lock(unlocked)
+
+    def final() -> Usage | None:
+        return next((one for one in bench.usage(unlocked.session_id) if one.final), None)
+
+    await bench.sees(final, "the final usage of the session")
+    told = list(dict.fromkeys(one.seq for one in bench.usage(unlocked.session_id, mark)))
+    first, last = told[0], max(told)
+    whole = told == list(range(first, last + 1))
+    expect(whole, f"every usage report from number {first} to {last}: older ones merge first", told)

@@ -56,17 +56,17 @@ FIRM, OTHER_FIRM, STOPPED = firm(901), firm(902), firm(903)
 MACHINE_STOPPED, MACHINE_SUSPENDED, MACHINE_PRESSURE = "CK-STOPPED", "CK-SUSPENDED", "CK-PRESSURE"
 
 
-def id_number(number: int, born: str = "19850607") -> str:
-    body = f"990000{born}{number % 1000:03}"
+def id_number(number: int) -> str:
+    body = f"990000{1985 - number // 1000}0607{number % 1000:03}"
     return body + str(ric.calc_check_digit(body + "0"))
 
 
-def tables(today: date) -> dict[str, list[Row]]:
-    """The five files' rows."""
+def tables(today: date, pairs: int = PAIRS) -> dict[str, list[Row]]:
+    """The five files' rows, with so many pairs."""
     made: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     for code, status in ((FIRM, "active"), (OTHER_FIRM, "active"), (STOPPED, "production_suspended")):
         made["enterprises"].append((code, "样例企业", DIVISION, status))
-    for number in range(1, PAIRS + 1):
+    for number in range(1, pairs + 1):
         made["machines"].append((machine(number), serial(number), FIRM, "fusion", DIVISION, "", "active"))
         _person(made, today, welder(number), number)
     for machine_id, code, process, status in (
@@ -75,7 +75,7 @@ def tables(today: date) -> dict[str, list[Row]]:
         (MACHINE_PRESSURE, FIRM, "pressure", "active"),
     ):
         made["machines"].append((machine_id, "", code, process, DIVISION, "", status))
-    for number, (operator_id, trouble) in enumerate(_troubled(today), PAIRS + 20):
+    for number, (operator_id, trouble) in enumerate(_troubled(today), pairs + 20):
         _person(made, today, operator_id, number, **trouble)
     return made
 
@@ -93,6 +93,7 @@ def _troubled(today: date) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "CKP-WRONG-ITEM-LASTS", {"valid_until": past, "review_due": "", "second": "pressure"}
     yield "CKP-EVERYTHING", {"operator": "blocked", "valid_until": past, "status": "revoked", "employer": OTHER_FIRM}
     yield "CKP-LASTS", {"valid_until": today + timedelta(days=33), "review_due": ""}
+    yield "CKP-REVOKED-SINCE", {"status": "revoked"}
 
 
 def _person(made: dict[str, list[Row]], today: date, operator_id: str, number: int, **trouble: Any) -> None:

@@ -32,12 +32,15 @@ class Options(Struct, frozen=True):
     """``answer_s``: real seconds within which a decision has to come; ``quiet_s``: silence that proves that none does.
 
     ``longest_s`` is how long a case may wait for a lease: with longer leases cases about them are not run.
+    ``overtime_s``: how long after its lease a session of which nothing is heard may stay open, for start-by, drain
+    deadline and clocks that are off.
     """
 
     answer_s: float = 5.0
     quiet_s: float = 2.0
     ready_s: float = 60.0
     longest_s: float = 120.0
+    overtime_s: float = 240.0
     without: frozenset[str] = frozenset()
 
 
@@ -45,13 +48,15 @@ class Hooks(Struct, frozen=True):
     """What acts on the gateway from outside; None where nothing was given.
 
     ``stop`` ends it without a goodbye (kill), ``start`` starts it again on the same database, ``restart`` does both;
-    ``import_files`` imports a folder of registry files and says whether that went well.
+    ``import_files`` imports a folder of registry files and says whether that went well; ``make_code`` gives the present
+    rolling code of an operator.
     """
 
     stop: Act | None = None
     start: Act | None = None
     restart: Act | None = None
     import_files: Callable[[Path], Awaitable[bool]] | None = None
+    make_code: Callable[[str], Awaitable[str]] | None = None
     break_storage: Act | None = None
     mend_storage: Act | None = None
     tap: Tap | None = None
@@ -115,9 +120,9 @@ class Stand:
 
     async def _end_sessions(self) -> None:
         """What a case left open would stand in the way of the next."""
-        for machine_id, session_id in self._open if self._devices else ():
+        left, self._open = self._open, []
+        for machine_id, session_id in left if self._devices else ():
             await self.event(machine_id, "locked", session_id, reason="operator")
-        self._open.clear()
 
     async def observed(self, watch: "Callable[[Stand], Awaitable[T]]") -> T:
         """What ``watch`` sees, played once however many cases rest on it."""
@@ -134,9 +139,8 @@ class Stand:
         """Another connection, ended with the case."""
         client_id = client_id or f"kit-{self._run}-{next(self._ids)}"
         device = Device(self._broker, client_id, self._log, version=version, clean=clean)
-        await device.connect()
         self._devices.append(device)
-        return device
+        return await device.connect()
 
     def new_id(self, kind: str) -> str:
         return f"{kind}-{self._run}-{next(self._ids):05}"
@@ -243,11 +247,14 @@ class Stand:
 
     def commands(self, machine_id: str, name: str = "") -> list[Command]:
         """Every command so far, signature checked, in order."""
-        said = [
-            msgspec.json.decode(seen.payload, type=CommandMessage) for seen in self.air.on(topics.command(machine_id))
-        ]
-        found = [self._claims(message.command, Command) for message in said]
-        return [command for command in found if name in ("", command.cmd)]
+        return [command for _, command in self.timed_commands(machine_id, name)]
+
+    def timed_commands(self, machine_id: str, name: str = "") -> list[tuple[float, Command]]:
+        """The same with when each arrived, by the kit's monotonic clock in seconds."""
+        said = self.air.on(topics.command(machine_id))
+        found = [(one.at, msgspec.json.decode(one.payload, type=CommandMessage).command) for one in said]
+        checked = [(at, self._claims(token, Command)) for at, token in found]
+        return [(at, command) for at, command in checked if name in ("", command.cmd)]
 
     async def command(self, machine_id: str, name: str, *, number: int = 1, within_s: float = 0) -> Command:
         """Waits for the first (or a later) command of this name."""
