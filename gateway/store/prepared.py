@@ -4,6 +4,7 @@ SQLAlchemy's own execution of a one-row statement takes several times as long as
 a decision runs five. Errors are the driver's (PEP 249), told apart by ``Engine.dialect.dbapi``.
 """
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from gateway.clock import monotonic_ns
+from gateway.store.engine import SQLITE_BUSY_MS
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: whole numbers, floats, text, bytes, None."""
@@ -45,8 +49,29 @@ class Prepared:
         return None if row is None else tuple(row)
 
 
-_BEGIN = {"sqlite": "BEGIN IMMEDIATE"}
-"""Drivers that do not begin by themselves; IMMEDIATE takes the write lock at once instead of half-way."""
+SQLITE_LOOKS_EVERY_MS = 2
+"""How often to look whether the write lock is free. SQLite by itself looks ever less often, in the end every 100 ms,
+and beside an import finds it taken again each time."""
+
+
+def _begin_sqlite(cursor: Any) -> None:
+    """IMMEDIATE takes the write lock at once instead of half-way. Raises sqlite3.OperationalError."""
+    deadline = monotonic_ns() + SQLITE_BUSY_MS * 1_000_000
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_LOOKS_EVERY_MS}")
+    try:
+        while True:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic_ns() > deadline:
+                    raise
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+
+
+_BEGIN = {"sqlite": _begin_sqlite}
+"""Drivers that do not begin by themselves."""
 
 
 @contextmanager
@@ -56,7 +81,7 @@ def transaction(connection: Connection) -> Iterator[DBAPICursor]:
     cursor = driver.cursor()
     try:
         if begin := _BEGIN.get(connection.dialect.name):
-            cursor.execute(begin)
+            begin(cursor)
         yield cursor
         driver.commit()
     except BaseException:

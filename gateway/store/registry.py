@@ -199,9 +199,8 @@ def _write_wishes(
             continue
         row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
         if old is not None and (old["change"] in newer or key in pushed):
-            differs = form.differs(old, row)
-            counts.overtaken += differs
-            counts.unchanged += not differs
+            counts.overtaken += form.differs(old, row)
+            counts.unchanged += 1
             continue
         if old is not None:
             row, claimed = _settled(form, old, form.said(wish.content, seals), row, said_by.get(key, []), writing)

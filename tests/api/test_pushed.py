@@ -236,6 +236,15 @@ def test_the_same_id_of_another_sender_is_another_event(county: County) -> None:
     assert county.status() == "revoked"
 
 
+@pytest.mark.parametrize("at", [-1, 1])
+def test_a_word_that_changed_nothing_stands_over_older_data_of_the_same_source(county: County, at: int) -> None:
+    """A page may have been read before the word came, and be written after it."""
+    assert county.say(1, "resume", Halted(FIRM)) == "unchanged"
+    county.bring_in(EnterpriseEntry(FIRM, "330521", "production_suspended", "样例企业"), at=NOW + at)
+    ((status,),) = county.rows("SELECT status FROM enterprises")
+    assert status == ("active" if at < 0 else "production_suspended")
+
+
 def test_an_older_word_is_outdated(county: County) -> None:
     county.say(5, "reinstate", Restated(NUMBER))
     assert county.say(4, "revoke", Restated(NUMBER)) == "outdated"

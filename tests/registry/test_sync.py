@@ -20,7 +20,7 @@ from gateway.store.entries import Entry
 from gateway.store.registry import apply_entries
 from gateway.store.sources import SourceState, source_state
 from gateway.store.tables import CertificateRow, OperatorRow, metadata
-from gateway.store.writing import Summary
+from gateway.store.writing import Counts, Summary
 from simulator.registry_service.faults import Faults
 from simulator.registry_service.service import Service
 from tests.registry.people import ANNA, FILES
@@ -203,6 +203,36 @@ async def test_bad_rows_are_no_confirmation(time: Time, books: Books, recording:
         async with client(url, time, skip_bad_rows=True) as opened:
             await sync_once(opened, books)
             assert state(books.engine).confirmed_at == NOW
+
+
+async def test_rows_that_a_push_overtook_are_read_again_before_anything_is_confirmed(
+    service: Service, time: Time, store: Store
+) -> None:
+    overtaken = [1, 0]
+
+    def write(entries: Mapping[str, Sequence[Entry]], _origin: Origin) -> Summary:
+        left = {name: Counts(len(rows)) for name, rows in entries.items()}
+        left["operators"].overtaken = overtaken.pop(0)
+        return Summary(1, left)
+
+    books = Books(store.engine, write, time.wall_ms)
+    async with of_service(service, time) as client:
+        first = await sync_once(client, books)
+        assert (operators(first), state(books.engine).confirmed_at) == (2, None)
+        assert "overtaken" in first.problems[0]
+        again = await sync_once(client, books)
+    assert (again.rows, again.problems) == ({"operators": 2}, [])
+    assert state(books.engine).confirmed_at == NOW
+
+
+async def test_rows_of_an_old_copy_are_as_of_that_moment(
+    service: Service, time: Time, books: Books, recording: Recording
+) -> None:
+    service.switch(Faults(stale=True))
+    time.passed_s += 5
+    async with of_service(service, time, max_lag_s=60) as client:
+        await sync_once(client, books)
+    assert recording.taken[0][0].as_of == NOW
 
 
 async def test_into_the_database_through_every_fault(service: Service, time: Time, store: Store) -> None:

@@ -261,6 +261,7 @@ def test_a_certificate_is_told_whole_and_with_its_holder(service: Service) -> No
     assert event["certificate"] == {**CERTIFICATE, "operator_id": "P-1", "valid_until": "2036-01-01",
                                     "status": "valid", "verification": "verified"}  # fmt: skip
     assert event["operator"]["operator_id"] == "P-1"
+    assert "status" not in event["operator"], "whoever is known stays as he is"
 
 
 def test_a_firm_that_is_new_and_stands_still_is_told(service: Service) -> None:
