@@ -18,7 +18,9 @@ SETTLED_MS = 90_000
 PROMPT_MS = 1_000
 """How soon a gateway that is well sees a change (docs/operations.md)."""
 STRAY_MS = 60_000
-"""For so long reports of a session that its chip says is over may be of before; three more show that it is not."""
+"""For so long reports of a session that its chip says is over may be of before."""
+STRAY_REPORTS = {1: 3, 2: 20}
+"""So many more show a gateway that it is not over; several share them at random, and one may take it for open still."""
 LATE_BY_CLOCK_MS = 1_000
 """Leases are whole seconds."""
 
@@ -39,6 +41,7 @@ class Limits(Struct, frozen=True):
     clocks are wrong by hours."""
 
     lease_s: int
+    gateways: int
     usage_every_s: int
     weather: Weather
     slowest_commit_ms: int
@@ -131,7 +134,7 @@ class Ground(Struct):
         hops = 2 * (self.limits.weather.base_ms + self.limits.weather.jitter_ms)
         prompt_ms = PROMPT_MS + hops + 4 * self.limits.slowest_commit_ms + 2_000
         if held.denied:
-            prompt_ms += STRAY_MS + 3_000 * self.limits.usage_every_s
+            prompt_ms += STRAY_MS + STRAY_REPORTS[self.limits.gateways] * self.limits.usage_every_s * 1000
         self.timeline.at(now + prompt_ms, self._prompt, host, lost, touched, False)
         self.timeline.at(now + prompt_ms + self._drain_ms(host), self._prompt, host, lost, touched, True)
         self.timeline.at(self._last_moment(host, now, touched), self._in_any_case, host, lost, touched)

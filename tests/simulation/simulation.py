@@ -55,7 +55,9 @@ class Simulation:
         )
         clock_error_ms = None if config.wild_clocks else CLOCK_ERROR_MS
         lease_s = max(max(policy.lease.lease_s, policy.offline.lease_s) for policy in config.policies)
-        limits = Limits(lease_s, config.usage_every_s, config.weather, config.commit_ms[1], clock_error_ms)
+        limits = Limits(
+            lease_s, config.gateways, config.usage_every_s, config.weather, config.commit_ms[1], clock_error_ms
+        )
         self.ground = Ground(self.timeline, self.county, limits, self._held, self._breaks)
         self.rules = BrittleRules()
         rulebooks = {rulebook.hash: rulebook for rulebook in self._rulebooks}
