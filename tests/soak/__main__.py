@@ -74,7 +74,7 @@ def _scale() -> None:
     for one in imports:
         figures = (f"{one.import_s:.1f}", f"{one.rows:,}", f"{one.held_after_s:.2f}", f"{one.delta_s:.2f}")
         table.add_row(one.what, *figures, f"{one.memory_mib:.0f}", *_delays(one.meanwhile))
-        table.add_row("  while the delta is read and applied", "", "", "", "", "", *_delays(one.at_delta))
+        table.add_row("  at the delta", "", "", "", "", "", *_delays(one.at_delta))
     console.print(table)
 
 
