@@ -201,10 +201,6 @@ def _decides_by_chance(patch: Patch) -> None:
     patch.setattr("gateway.gate.requests.standing", fickle)
 
 
-def _never_ends_by_time(patch: Patch) -> None:
-    patch.setattr("gateway.pipeline.on_time", lambda *_: [])
-
-
 def _chip_forgets_events(patch: Patch) -> None:
     """What was not acknowledged when the connection broke is gone."""
     patch.setattr(Outbox, "connection_lost", lambda outbox: outbox._kept.clear())
@@ -339,7 +335,6 @@ VARIANTS: dict[str, Variant] = {
     "asks no other gateway": Variant(("E",), _asks_no_other_gateway),
     "tells no chip": Variant(("L",), _tells_no_chip),
     "takes any low number for late": Variant(("L",), _takes_any_low_number_for_late),
-    "never ends by time": Variant(("L",), _never_ends_by_time),
     "chip forgets events": Variant(("L",), _chip_forgets_events),
     "acknowledges on arrival": Variant(("L", "I2"), _acknowledges_on_arrival),
     "dies of junk": Variant(("F",), _dies_of_junk),

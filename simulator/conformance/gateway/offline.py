@@ -23,10 +23,14 @@ async def listed(stand: Stand, place: Place) -> Command:
     """The pair's welder works there once; the list that the chip is then sent for its present challenge."""
     session_id, _ = await stand.unlocked(place)
     await stand.event(place.machine_id, "locked", session_id, reason="operator")
-    await stand.status(place.machine_id, place.serial, f"challenge-{session_id}")
+    challenge = f"challenge-{session_id}"
+    await stand.status(place.machine_id, place.serial, challenge)
+    if await stand.any_command(place.machine_id, ("config", "offline_list"), LIST_WITHIN_S) == "config":
+        challenge += "-2"  # a chip that takes its setting shows a fresh one
+        await stand.status(place.machine_id, place.serial, challenge)
     found = await stand.command(place.machine_id, "offline_list", within_s=LIST_WITHIN_S)
     await stand.forget_status(place.machine_id)
-    expect(found.cha == f"challenge-{session_id}", "the challenge of the latest status", found.cha)
+    expect(found.cha == challenge, "the challenge of the latest status", found.cha)
     return found
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -268,6 +268,12 @@ class Stand:
         if found is None:
             raise Failed(f"command {number} `{name}` to {machine_id}", f"{len(self.commands(machine_id, name))} so far")
         return found
+
+    async def any_command(self, machine_id: str, names: Sequence[str], within_s: float) -> str | None:
+        """The name of whichever comes first; None where none does."""
+        return await self.air.until(
+            lambda: next((name for name in names if self.commands(machine_id, name)), None), within_s
+        )
 
     async def feed(self, kind: str, good: Callable[[dict[str, Any]], bool], expected: str) -> dict[str, Any]:
         """Waits for a message of the feed."""
