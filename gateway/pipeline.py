@@ -129,7 +129,7 @@ class Pipeline:
         """A batch at the scribe is done. An error of this callback would only be logged: ``run`` raises it."""
         try:
             self._settle(self._flights.popleft())
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  (whatever it is, ``run`` raises it and the process ends)
             self._fault = error
             self._wake.set()
         self._landed.set()

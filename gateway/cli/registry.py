@@ -87,6 +87,7 @@ def import_command(
     _print_report(report)
     if report.summary is None:
         err.print("nothing was imported")
+    if report.summary is None or report.summary.overtaken:
         raise typer.Exit(1)
 
 
@@ -107,6 +108,16 @@ def _print_report(report: Report) -> None:
         err.print(f"{report.bad.lines} bad rows {'were left out' if report.summary else 'were found'}")
     if report.summary:
         _print_summary(report.summary)
+        _print_overtaken(report.summary)
+
+
+def _print_overtaken(summary: Summary) -> None:
+    """Nothing is left as it was unseen: a clock that was set back would look like this for good."""
+    if summary.overtaken:
+        err.print(
+            f"{summary.overtaken:,} rows were left as they are: imports that began later have changed them; compare "
+            "the clock (date) with `weldgate registry versions`, and import again"
+        )
 
 
 def _print_preview(found: Preview) -> None:

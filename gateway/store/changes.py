@@ -168,6 +168,12 @@ def publish(connection: Connection, change: int, now: Millis, tally: Tally, said
     return version
 
 
+def is_published(connection: Connection, change: int) -> bool:
+    """Whether a change holds, or did."""
+    version = connection.execute(sa.select(CHANGES.c.version).where(CHANGES.c.change == change)).scalar()
+    return version is not None
+
+
 def confirm(connection: Connection, now: Millis) -> None:
     """A source has confirmed what we hold, changed or not."""
     connection.execute(sa.update(STATE).values(confirmed_at=now))

@@ -180,40 +180,88 @@ def _prepared(form: Form, wishes: Sequence[Wish], writing: Writing) -> Callable[
     return partial(_write_wishes, form, list(zip(wishes, seals, strict=True)), writing)
 
 
+class _Ground(Struct, frozen=True):
+    """What is there of the rows that a change is about to write.
+
+    ``said_by``: claims on them. ``newer``: changes by which the same source has spoken since its data are of;
+    ``pushed``: rows of which it has pushed word since. ``not_held``: changes of others that do not hold yet.
+    """
+
+    held: dict[RowKey, Row]
+    said_by: dict[RowKey, list[Claim]]
+    newer: frozenset[int]
+    pushed: set[RowKey]
+    not_held: frozenset[int]
+
+    def overtaken(self, key: RowKey) -> bool:
+        """Whether the same source has said something later of the row."""
+        return key in self.held and (self.held[key]["change"] in self.newer or key in self.pushed)
+
+
+NOTHING_HELD = _Ground({}, {}, frozenset(), set(), frozenset())
+
+
+def _ground(connection: Connection, form: Form, wishes: Iterable[Wish], origin: Origin, change: int) -> _Ground:
+    """Somebody may have written since the comparison: it is looked at again."""
+    held = _held(connection, form, wishes)
+    if not held:
+        return NOTHING_HELD
+    return _Ground(
+        held,
+        claims.claims_on(connection, form.table, held.values()),
+        _newer_changes(connection, origin, change),
+        _newer_words(connection, form, origin, held),
+        changes.open_changes(connection, change),
+    )
+
+
 def _write_wishes(
     form: Form, wishes: Sequence[tuple[Wish, Row]], writing: Writing, connection: Connection, change: int
 ) -> Counts:
-    """What is held now is looked at again: somebody may have written since the comparison."""
-    held = _held(connection, form, (wish for wish, _ in wishes))
-    said_by = claims.claims_on(connection, form.table, held.values()) if held else {}
-    newer = _newer_changes(connection, writing.origin, change) if held else frozenset()
-    pushed = _newer_words(connection, form, writing.origin, held)
-    not_held = changes.open_changes(connection, change) if held else frozenset()
-    gone = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
-    going = {history.row_key(form.table, step.old) for step in gone if step.old is not None}
-    counts, steps, kept = Counts(removed=len(gone)), gone, []
+    ground = _ground(connection, form, [wish for wish, _ in wishes], writing.origin, change)
+    steps = _first_days_now_known(connection, [wish.entry for wish, _ in wishes])
+    going = {history.row_key(form.table, step.old) for step in steps if step.old is not None}
+    counts, kept = Counts(removed=len(steps)), []
     for wish, seals in wishes:
-        key = wish.content[: form.key]
-        old = held.get(key)
-        if key in going:
+        if wish.content[: form.key] in going:
             continue
-        row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
-        if old is not None and (old["change"] in newer or key in pushed):
-            counts.overtaken += form.differs(old, row)
-            counts.unchanged += 1
-            continue
-        if old is not None:
-            row, claimed = _settled(form, old, form.said(wish.content, seals), row, said_by.get(key, []), writing)
-            kept += [(old, claim) for claim in claimed]
-            if not form.differs(old, row) and old["change"] not in not_held:
-                counts.unchanged += 1
-                continue
-        counts.changed += old is not None
-        counts.added += old is None
-        steps.append(Step(old, row))
+        step, claimed = _step(form, wish, seals, ground, writing)
+        kept += [(step.old or {}, claim) for claim in claimed]
+        if _is_to_be_written(form, step, ground, counts):
+            steps.append(step)
     claims.keep(connection, form.table, kept)
     history.write(connection, form.table, steps, change)
     return counts
+
+
+def _step(form: Form, wish: Wish, seals: Row, ground: _Ground, writing: Writing) -> tuple[Step, list[Claim]]:
+    """The row's way, and the claims to keep where several sources speak of it."""
+    key = wish.content[: form.key]
+    old = ground.held.get(key)
+    row = _wished(form, old, wish, seals) | {"source": writing.origin.source}
+    if old is None or ground.overtaken(key):
+        return Step(old, row), []
+    said = form.said(wish.content, seals)
+    row, claimed = _settled(form, old, said, row, ground.said_by.get(key, []), writing)
+    return Step(old, row), claimed
+
+
+def _is_to_be_written(form: Form, step: Step, ground: _Ground, counts: Counts) -> bool:
+    """Counts the row, and tells whether anything is to be done about it."""
+    old, row = step.old, step.new or {}
+    if old is None:
+        counts.added += 1
+        return True
+    differs = form.differs(old, row)
+    if ground.overtaken(history.row_key(form.table, old)):
+        counts.overtaken += differs
+        counts.unchanged += 1
+        return False
+    if not differs and old["change"] not in ground.not_held:
+        counts.unchanged += 1
+        return False
+    counts.changed += 1
+    return True
 
 
 def _newer_words(connection: Connection, form: Form, origin: Origin, held: Iterable[RowKey]) -> set[RowKey]:

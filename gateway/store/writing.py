@@ -19,6 +19,7 @@ from gateway.errors import DatabaseUnavailable
 from gateway.store import changes, guard, history
 from gateway.store.changes import CHANGES, Origin, Said, Tally
 from gateway.store.claims import Precedence
+from gateway.store.engine import reading
 from gateway.store.forms import FORMS
 from gateway.store.guard import Guard
 from gateway.store.vault import Vault
@@ -51,6 +52,10 @@ class Summary(Struct, frozen=True):
     @property
     def touched(self) -> int:
         return tally(self.counts).touched
+
+    @property
+    def overtaken(self) -> int:
+        return sum(count.overtaken for count in self.counts.values())
 
 
 class How(Struct, frozen=True):
@@ -151,7 +156,7 @@ def _write_long(
             changes.publish(connection, change, writing.now, tally(counts), writing.how.said)
             changes.lay_down_pen(connection, change)
             return _conclude(connection, writing, hold_id)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: what was written by then must not wait for the next long change
         take_back(engine, change, writing.how.progress)
         raise
 
@@ -183,7 +188,13 @@ def _write_parts(engine: Engine, writing: Writing, parts: Sequence[Part], to: tu
 
 def take_back(engine: Engine, change: int, progress: Progress = lambda *_: None) -> None:
     """Undo a change that was never published, in short transactions, and let others write. Its number is never used
-    again: a writer that was given up for dead and is not does no harm by it."""
+    again: a writer that was given up for dead and is not does no harm by it.
+
+    INVARIANT: what holds is never taken back: whoever was interrupted right after publishing finds nothing to undo.
+    """
+    with reading(engine).connect() as connection:
+        if changes.is_published(connection, change):
+            return
     done = 0
     for form in FORMS.values():
         undone = 1

@@ -1,5 +1,6 @@
 """``weldgate registry`` as a person meets it: one line for each mistake, and exit codes."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,22 @@ def test_fifty_mistakes_are_shown_and_the_rest_counted(weldgate: Run, write: Wri
     result = weldgate("import", write("o.csv", [people.OPERATORS[0], *rows]))
     assert result.stderr.count("status = ?") == 50
     assert "and 10 more" in result.stderr
+
+
+def test_rows_that_a_later_import_has_changed_are_told_and_are_no_success(
+    weldgate: Run, tmp_path: Path, write: Write
+) -> None:
+    """As after a clock that ran ahead and was set back: an import that seems to do nothing must not look like one."""
+    weldgate("import", write("o.csv", people.OPERATORS))
+    ahead = sqlite3.connect(tmp_path / "cli.db")
+    ahead.execute("UPDATE registry_changes SET began_at = began_at + 3600000")
+    ahead.commit()
+    ahead.close()
+    blocked = write("o.csv", [people.OPERATORS[0], ["P-1", "样例甲", people.ANNA, people.PHONE, "blocked"]])
+    result = weldgate("import", blocked)
+    assert result.exit_code == 1
+    assert "1 rows were left as they are" in result.stderr
+    assert "compare the clock" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "empty"])

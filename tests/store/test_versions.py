@@ -189,6 +189,15 @@ def test_a_writer_who_was_given_up_stops(registry: Registry) -> None:
     assert [row.operator_id for row in registry.at(2)] == ["P1", "P2", "P8", "P9"]
 
 
+def test_invariant_what_holds_is_never_taken_back(registry: Registry) -> None:
+    """As where somebody presses Ctrl-C between the publishing and the end of the command."""
+    registry.bring_in(person(1))
+    registry.bring_in(person(1, "blocked"), person(2))
+    before = registry.at(2)
+    writing.take_back(registry.engine, 2)
+    assert (registry.version, registry.at(2)) == (2, before)
+
+
 def test_a_small_change_in_the_midst_of_a_long_one_holds_at_once_and_stays(registry: Registry) -> None:
     registry.bring_in(person(1), person(2), person(3))
 
