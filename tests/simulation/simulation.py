@@ -215,6 +215,8 @@ class Simulation:
         for host in self.chips:
             host.open_housing()  # an event after the last that may be lost shows the gap
         self._run_until(self.timeline.now + settle_s * 1000)
+        self.invariants.hear_out()
+        self._run_until(self.timeline.now + 30_000)
         lossy = not self.config.persistent_broker or self.config.events_kept < 1000
         self.invariants.at_rest(lossy)
         if self.config.gateways == 1:
