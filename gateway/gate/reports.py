@@ -38,6 +38,7 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
     if event.kind == "grant_rejected":
         hear_refusal(state, machine_id, event)
     judged = judge(state, machine_id, event, observed) if event.kind == "offline_unlock" else None
+    seen = state.chips.last_seq(machine_id)
     lost = state.chips.count(machine_id, event.seq)
     if lost is not None:
         observed.append(EvidenceLost(machine_id, None if lost[1] is None else lost[1] - lost[0] + 1))
@@ -47,7 +48,7 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
         draft=Draft("event", now, encode(body), machine_id, event.event_id),
         feed=_worth_an_alert(state, machine_id, event, body),
         command=lock_replaced(state, session, now) if session and ends and event.kind == "grant_rejected" else None,
-        seq=(machine_id, state.chips.last_seq(machine_id)),
+        seq=(machine_id, state.chips.last_seq(machine_id), seen),
         lost=None if lost is None else (machine_id, now, *lost),
         observed=tuple(observed),
     )

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 from sqlalchemy import (
+    BigInteger,
     Connection,
     Dialect,
     Executable,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from gateway.core.model import Millis
 from gateway.store.ledger import Draft, Head, Ledger, forget_latest, read_head
@@ -77,6 +79,7 @@ CHANGED_COLUMNS = ("session", "seen", *(name for name in SESSION_COLUMNS if name
 USAGE_COLUMNS = _names(_usage)
 CHIP_COLUMNS = _names(_chips)
 CODE_COLUMNS = _names(_codes)
+SEQ_COLUMNS = (*_names(_seqs), "seen")
 CODES_KEPT_STEPS = 20
 """Used codes are forgotten after ten minutes: they have long expired by then."""
 
@@ -118,8 +121,8 @@ _closed = _lost.c["last"].is_not(None)
 _decode_drains = msgspec.json.Decoder(_Drains).decode
 
 
-class StaleSessionError(Exception):
-    """Somebody else has changed a session since it was read: what was made of it must not be written."""
+class StaleError(Exception):
+    """Somebody else has changed a row since it was read: what was made of it must not be written."""
 
 
 class Journal:
@@ -134,7 +137,7 @@ class Journal:
         self._chips = Prepared(_upsert_chip(dialect), dialect, CHIP_COLUMNS)
         self._codes = Prepared(insert(_codes), dialect, CODE_COLUMNS)
         self._forget_codes = Prepared(delete(_codes).where(_codes.c.step < bindparam("step")), dialect, ("step",))
-        self._seqs = Prepared(_upsert_last(dialect, _seqs), dialect, _names(_seqs))
+        self._seqs = Prepared(_upsert_seen(dialect), dialect, SEQ_COLUMNS)
         self._lost = Prepared(insert(_lost), dialect, _names(_lost))
         self._lists = Prepared(insert(_lists), dialect, _names(_lists))
 
@@ -143,28 +146,36 @@ class Journal:
 
         INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
         indexes decide who gets the machine and who used a code. Raises the driver's IntegrityError where a message is
-        on record already, a session is open already, or a code was used before; StaleSessionError where another
-        gateway has changed a session meanwhile.
+        on record already, a session is open already, or a code was used before; StaleError where another gateway has
+        changed a session or counted a machine's events meanwhile.
         """
         with transaction(connection) as cursor:
             head, replies = self._ledger.append(cursor, batch.drafts)
-            if batch.changed:  # first: a replaced session makes room for the new one
-                changed = self._change_session.run(cursor, batch.changed)
-                if changed != len(batch.changed):
-                    raise StaleSessionError(f"{len(batch.changed) - changed} sessions were changed by somebody else")
+            self._write_seen(cursor, batch)
             for statement, rows in (
                 (self._open_session, batch.opened),
                 (self._usage, batch.usage),
                 (self._chips, batch.chips),
                 (self._codes, batch.codes),
                 (self._forget_codes, [(code[0] - CODES_KEPT_STEPS,) for code in batch.codes[:1]]),
-                (self._seqs, batch.seqs),
                 (self._lost, batch.lost),
                 (self._lists, batch.lists),
             ):
                 if rows:
                     statement.run(cursor, rows)
         return head, replies, [sign_order(order, self._signer) for order in batch.orders]
+
+    def _write_seen(self, cursor: DBAPICursor, batch: Batch) -> None:
+        """What was made of rows that were read: sessions first, since a replaced one makes room for the new one.
+
+        INVARIANT: a change is written over nothing but what it was made of, whatever number of processes write.
+        """
+        for statement, rows, what in (
+            (self._change_session, batch.changed, "sessions"),
+            (self._seqs, batch.seqs, "event numbers"),
+        ):
+            if rows and (stale := len(rows) - statement.run(cursor, rows)):
+                raise StaleError(f"{stale} {what} were changed by somebody else")
 
     def accept_clock(self, connection: Connection, record: Draft) -> None:
         """Put on record that the clock is right although the ledger holds later records, and go on from there."""
@@ -188,10 +199,13 @@ def _upsert_newer(dialect: Dialect, table: Table) -> Executable:
     return _updating(statement, table, {name: statement.excluded[name] for name in _names(table)}, newer)
 
 
-def _upsert_last(dialect: Dialect, table: Table) -> Executable:
-    """The last row to come wins."""
-    statement = _UPSERTING[dialect.name](table)
-    return _updating(statement, table, {name: statement.excluded[name] for name in _names(table)}, None)
+def _upsert_seen(dialect: Dialect) -> Executable:
+    """The number takes the place of the one ``seen``, or comes where there was none; else nothing is written."""
+    values = {name: bindparam(name) for name in _names(_seqs)}
+    statement = _UPSERTING[dialect.name](_seqs).values(values)
+    return _updating(
+        statement, _seqs, {"seq": statement.excluded.seq}, _seqs.c.seq == bindparam("seen", type_=BigInteger)
+    )
 
 
 def _upsert_chip(dialect: Dialect) -> Executable:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from gateway.store import orders
-from gateway.store.journal import Batch, Journal, StaleSessionError, probe, read_book, read_machines
+from gateway.store.journal import Batch, Journal, StaleError, probe, read_book, read_machines
 from gateway.store.ledger import Key, on_record, reply_in
 from gateway.wire.tokens import Signer
 
@@ -27,7 +27,7 @@ class Scribe:
         self._in_doubt = True
         driver = engine.dialect.loaded_dbapi
         self._refusals = (
-            StaleSessionError,
+            StaleError,
             OverflowError,
             IntegrityError,
             DataError,
@@ -53,7 +53,7 @@ class Scribe:
         try:
             result = self._attempt(order, self._connected())
         except self._refusals as error:
-            result = orders.Refused(str(getattr(error, "orig", error)), isinstance(error, StaleSessionError))
+            result = orders.Refused(str(getattr(error, "orig", error)), isinstance(error, StaleError))
         except self._failures as error:
             self._disconnect()
             result = orders.Unavailable(str(getattr(error, "orig", None) or error))

@@ -113,7 +113,7 @@ def test_a_gap_is_on_record_in_a_row_and_an_alert(gate: Gate) -> None:
     entry = gate.event("clock_reset", seq=10)
     assert event_of(entry).lost == (8, 9)
     assert entry.lost == ("HJ-0001", gate.clock.now, 8, 9)
-    assert entry.seq == ("HJ-0001", 10)
+    assert entry.seq == ("HJ-0001", 10, 7)
     assert EvidenceLost("HJ-0001", 2) in entry.observed
     assert alerts([entry]) == [("lost_evidence", "HJ-0001", None)]
 

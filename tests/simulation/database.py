@@ -7,7 +7,7 @@ from collections.abc import Container
 from typing import Any
 
 from gateway.store import journal, orders
-from gateway.store.journal import CODES_KEPT_STEPS, AboutMachines, Batch, Book
+from gateway.store.journal import CODES_KEPT_STEPS, AboutMachines, Batch, Book, StaleError
 from gateway.store.ledger import Draft, Head, Key
 from gateway.store.prepared import Row
 from gateway.store.scribe import IN_DOUBT
@@ -64,8 +64,8 @@ class ScribeModel:
         else:
             try:
                 result = self._attempt(order)
-            except IntegrityError as error:
-                result = orders.Refused(str(error))
+            except (IntegrityError, StaleError) as error:
+                result = orders.Refused(str(error), isinstance(error, StaleError))
         if isinstance(order, orders.Commit) and not isinstance(result, orders.Committed):
             self._in_doubt = True
         return result
@@ -88,7 +88,9 @@ class ScribeModel:
         for rows, held in ((batch.codes, database.codes), (_by_key(batch.lost), database.lost)):
             _must_be_new(rows, held)
         _must_be_new([row[:2] for row in batch.lists], database.lists)
+        seqs = _count_on(database, batch.seqs)
         _change_sessions(database, batch)
+        database.seqs |= seqs
         replies = [finish(draft.answer, self._signer) if draft.answer else None for draft in batch.drafts]
         for draft, key, reply in zip(batch.drafts, keys, replies, strict=True):
             database.seq += 1
@@ -149,7 +151,6 @@ def _keep_reports(database: Database, batch: Batch) -> None:
     database.codes |= dict.fromkeys(tuple(row) for row in batch.codes)
     for code in batch.codes[:1]:
         database.codes = {row: None for row in database.codes if row[0] >= code[0] - CODES_KEPT_STEPS}
-    database.seqs |= dict(batch.seqs)
     database.lost |= {tuple(row[:3]): tuple(row) for row in batch.lost}
     database.lists |= {tuple(row[:2]): tuple(row) for row in batch.lists}
 
@@ -193,6 +194,17 @@ def _new_keys(database: Database, drafts: list[Draft]) -> list[Key | None]:
     return keys
 
 
+def _count_on(database: Database, rows: list[Row]) -> dict[str, int]:
+    """The numbers after these, each of which goes by the one before it."""
+    seqs: dict[str, int] = {}
+    for machine_id, seq, seen in rows:
+        before = seqs.get(machine_id, database.seqs.get(machine_id))
+        if before is not None and before != seen:
+            raise StaleError("an event number was changed by somebody else")
+        seqs[machine_id] = seq
+    return seqs
+
+
 def _change_sessions(database: Database, batch: Batch) -> None:
     """Change, then open; on a refusal everything is as before."""
     at, of = dict(database.open_at), dict(database.open_of)
@@ -200,7 +212,7 @@ def _change_sessions(database: Database, batch: Batch) -> None:
     for session_id, seen, *values in batch.changed:
         row = list(changed.get(session_id) or database.sessions.get(session_id) or ())
         if not row or (row[_REV] != seen and database.unique):
-            raise IntegrityError("a session was changed by somebody else")
+            raise StaleError("a session was changed by somebody else")
         for place, value in zip(_CHANGED, values, strict=True):
             row[place] = value
         changed[session_id] = row

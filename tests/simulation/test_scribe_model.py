@@ -75,7 +75,7 @@ class Ordering:
             usage=[self._usage() for _ in range(few(3))],
             chips=[self._chip() for _ in range(few(3))],
             codes=[(AT // 30_000 + few(60), self._random.choice(PEOPLE[:2])) for _ in range(few(2))],
-            seqs=[(self._machine(), few(50)) for _ in range(few(2))],
+            seqs=[(self._machine(), few(3), self._random.choice((None, 0, 1, 2))) for _ in range(few(2))],
             lost=[(self._machine(), AT + few(4), few(4), self._random.choice((None, 9))) for _ in range(few(2))],
             lists=[(self._machine(), few(9), AT, 600, 60, b'[["P000001",1]]') for _ in range(few(2))],
             orders=[Order(f"command-{few(99)}", b'{"aud":"HJ-0001"}') for _ in range(few(2))],

@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import ECKey
 from sqlalchemy import Connection, Engine
 
-from gateway.store.journal import CODES_KEPT_STEPS, Batch, Journal, StaleSessionError
+from gateway.store.journal import CODES_KEPT_STEPS, Batch, Journal, StaleError
 from gateway.store.ledger import check
 from gateway.store.prepared import Row
 from gateway.wire.answer import order
@@ -93,8 +93,28 @@ def test_from_where_each_chip_s_events_are_counted_is_what_was_written_last(
     connection: Connection, journal: Journal
 ) -> None:
     """It may be a lower number than before: a chip may begin anew."""
-    journal.commit(connection, Batch(seqs=[("HJ-0001", 7), ("HJ-0002", 3), ("HJ-0001", 9), ("HJ-0001", 1)]))
+    journal.commit(
+        connection, Batch(seqs=[("HJ-0001", 7, None), ("HJ-0002", 3, None), ("HJ-0001", 9, 7), ("HJ-0001", 1, 9)])
+    )
     assert book(connection, whole=False).seqs == {"HJ-0001": 1, "HJ-0002": 3}
+
+
+def test_invariant_a_number_that_somebody_else_has_counted_is_not_written_over(
+    databases: Databases, signer: Signer
+) -> None:
+    """Or a chip that begins anew between two gateways would leave no trace."""
+    path = databases.file()
+    one, other = databases.engine(path), databases.engine(path)
+    with one.connect() as first, other.connect() as second:
+        Journal(one.dialect, signer).commit(first, Batch(seqs=[("HJ-0001", 2, None)]))
+        Journal(one.dialect, signer).commit(first, Batch(seqs=[("HJ-0001", 4, 2)]))
+        for seen in (2, None):
+            with pytest.raises(StaleError):
+                Journal(other.dialect, signer).commit(
+                    second, Batch([decision("request-0001")], seqs=[("HJ-0001", 3, seen)])
+                )
+        assert book(second).seqs == {"HJ-0001": 4}
+        assert whole_chain(other)[0] == []
 
 
 def test_lost_evidence_is_kept_with_and_without_an_end(connection: Connection, journal: Journal) -> None:
@@ -155,7 +175,7 @@ def test_invariant_a_session_that_somebody_else_has_changed_is_not_written_over(
     with one.connect() as first, other.connect() as second:
         Journal(one.dialect, signer).commit(first, Batch(opened=[session("session-1")]))
         Journal(one.dialect, signer).commit(first, Batch(changed=[changed("session-1", n=1)]))
-        with pytest.raises(StaleSessionError):
+        with pytest.raises(StaleError):
             Journal(other.dialect, signer).commit(
                 second, Batch([decision("request-0001")], changed=[ended("session-1")])
             )
@@ -199,7 +219,7 @@ def test_after_a_failed_commit_only_what_the_gate_changes_itself_is_read_back(
     connection: Connection, journal: Journal
 ) -> None:
     chip = ("HJ-0001", AT, True, "CHIP-0001", None, None, "c-1", AT)
-    batch = Batch([decision("request-0001")], opened=[session("session-1")], chips=[chip], seqs=[("HJ-0001", 7)])
+    batch = Batch([decision("request-0001")], opened=[session("session-1")], chips=[chip], seqs=[("HJ-0001", 7, None)])
     journal.commit(connection, batch)
     again, start = book(connection, whole=False), book(connection, whole=True)
     assert (again.chips, start.chips) == ([], [chip])
