@@ -29,6 +29,9 @@ from gateway.registry.lookup import Books, Lookup
 from gateway.registry.snapshot import Snapshot
 from gateway.registry.sources import Sources, load_sources, push_secrets
 from gateway.settings import Settings
+from gateway.site.live import Follower
+from gateway.site.parts import Parts
+from gateway.site.site import Site
 from gateway.store.engine import open_engine
 from gateway.store.vault import open_vault
 from gateway.store.writer import Writer
@@ -96,6 +99,19 @@ class Gateway:
         trust = Trust({name: push_secrets(name, sender) for name, sender in sources.push.items()}, sources.how())
         deliveries = Deliveries(self._engine, vault, trust, now_ms, self._upkeep.hurry.set)
         self._api = Api(Services(self._state, self._engine, vault, code_keys, deliveries), self._hub)
+        parts = Parts(
+            self._state,
+            self._engine,
+            vault,
+            code_keys,
+            self._hub,
+            self._upkeep.hurry.set,
+            settings.trusted_proxies,
+            settings.address,
+        )
+        self._follower = Follower(parts)
+        self._hub.add(self._follower)
+        self._site = Site(parts, self._follower)
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -115,6 +131,7 @@ class Gateway:
                 group.create_task(self._watch_database(), name="database watch"),
                 group.create_task(self._keep_time(), name="timekeeper"),
                 group.create_task(self._lookup.run(), name="look-ups"),
+                group.create_task(self._follower.run(), name="ledger follower"),
             ]
             await self._stop.wait()
             await self._drain(pipeline)
@@ -205,8 +222,9 @@ class Gateway:
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[None]:
         host, port = self._settings.http_address
-        app = make_app(self._metrics.registry, self._checks, self._refresh_gauges, __version__)
+        app = make_app(self._metrics.registry, self._checks, self._refresh_gauges)
         self._api.add_to(app)
+        self._site.add_to(app)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:

@@ -3,6 +3,7 @@
 import re
 import socket
 import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ class Settings(BaseSettings):
     )
     database: str = Field(default=DEFAULT_URL, description="The database as a SQLAlchemy URL.")
     http: str = Field(default="127.0.0.1:8080", description="Where to serve HTTP: host:port.")
+    address: str | None = Field(
+        default=None,
+        description="Where people reach the pages, for example https://weld.example.org (default: as they typed it).",
+    )
+    proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-* headers count, with commas between.",
+    )
     registry: Path | None = Field(
         default=None,
         description="Sources of the registries as a TOML file (default: files that are imported, and nothing else).",
@@ -77,12 +86,29 @@ class Settings(BaseSettings):
             raise ValueError("use host:port, for example 127.0.0.1:8080")
         return value
 
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#\s]+/?", value):
+            raise ValueError("use http:// or https:// and a host, for example https://weld.example.org")
+        return value.rstrip("/") if value else None
+
+    @field_validator("proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        _networks(value)
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _log_level(cls, value: str) -> str:
         if value.lower() not in ("debug", "info", "warning", "error"):
             raise ValueError("use debug, info, warning or error")
         return value.lower()
+
+    @property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return _networks(self.proxies)
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -139,6 +165,11 @@ def _explain(problem: Any) -> str:
 _SHOWN = frozenset(Settings.model_fields) - {"broker", "database", "mqtt"}
 """Values that a message may repeat: no URLs, which may hold a password, also where somebody writes one by mistake, and
 nothing under a name that is none."""
+
+
+def _networks(listed: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Raises ValueError."""
+    return tuple(ip_network(one.strip()) for one in listed.split(",") if one.strip())
 
 
 def _default_instance() -> str:

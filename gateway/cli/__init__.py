@@ -29,6 +29,7 @@ _COMMANDS = (
     "serve",
     "session",
     "token",
+    "user",
 )
 """Each is the attribute ``app`` of ``gateway.cli.NAME``."""
 

@@ -47,7 +47,11 @@ AccountAct = Literal[
 
 
 class AccountError(WeldGateError):
-    """An account cannot be made or changed; the message names the field, the value and the remedy."""
+    """An account cannot be made or changed; the message names field, value and remedy; ``chinese`` tells the same."""
+
+    def __init__(self, english: str, chinese: str) -> None:
+        super().__init__(english)
+        self.chinese = chinese
 
 
 class AccountBody(Struct, frozen=True):
@@ -83,7 +87,10 @@ def add(
     """A new account, and the code for its first sign-in, which is kept nowhere. Raises AccountError."""
     _refuse_unusable(role, login, name, where)
     if connection.execute(sa.select(_accounts.c.account_id).where(_accounts.c.login == login)).first():
-        raise AccountError(f"login = {login!r}: is taken; choose another, or give that account a new code")
+        raise AccountError(
+            f"login = {login!r}: is taken; choose another, or give that account a new code",
+            f"用户名 {login} 已被使用；请换一个，或给那个账号发新的登录码。",
+        )
     code = _new_code()
     account = Account(
         account_id=secrets.token_hex(8),
@@ -108,15 +115,23 @@ def add(
 def _refuse_unusable(role: Role, login: str, name: str, where: str) -> None:
     if role in STAFF and not LOGIN.fullmatch(login):
         raise AccountError(
-            f"login = {login[:64]!r}: use 3 to 32 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit"
+            f"login = {login[:64]!r}: use 3 to 32 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit",
+            "用户名要 3 到 32 个字符：小写字母、数字、点、下划线或短横线，以字母或数字开头。",
         )
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise AccountError(f"name = {name[:LONGEST_NAME]!r}: use 1 to {LONGEST_NAME} printable characters")
+        raise AccountError(
+            f"name = {name[:LONGEST_NAME]!r}: use 1 to {LONGEST_NAME} printable characters",
+            f"请填写姓名，最多 {LONGEST_NAME} 个字。",
+        )
     if role in ("welder", "firm") and not where:
-        raise AccountError(f"a {role} account needs {'an operator' if role == 'welder' else 'a firm'}")
+        raise AccountError(
+            f"a {role} account needs {'an operator' if role == 'welder' else 'a firm'}: name it",
+            "请填写单位的统一社会信用代码。" if role == "firm" else "请填写人员编号。",
+        )
     if role in ("regulator", "auditor") and where and not (where.isdigit() and len(where) in (2, 4, 6, 9, 12)):
         raise AccountError(
-            f"division = {where[:12]!r}: use the 2, 4, 6, 9 or 12 digits of GB/T 2260, or nothing for everywhere"
+            f"division = {where[:12]!r}: use the 2, 4, 6, 9 or 12 digits of GB/T 2260, or nothing for everywhere",
+            "行政区划代码要 2、4、6、9 或 12 位数字；全部区域请留空。",
         )
 
 
@@ -143,7 +158,7 @@ def enable(connection: Connection, account_id: str, by: str, now: Millis) -> Non
     """Raises AccountError."""
     account = by_id(connection, account_id)
     if account is None or account.disabled_at is None:
-        raise AccountError(f"account = {account_id!r}: none of this id is disabled")
+        raise AccountError(f"account = {account_id!r}: none of this id is disabled", "没有这个停用的账号。")
     _set(connection, account_id, disabled_at=None, failures=0, failed_at=None)
     record(connection, AccountBody(account_id, "enabled", by), now, account.reach.operator_id)
 
@@ -278,7 +293,10 @@ def sessions_of(connection: Connection, account: Account, now: Millis) -> Sequen
 def _in_use(connection: Connection, account_id: str) -> Account:
     account = by_id(connection, account_id)
     if account is None or account.disabled_at is not None:
-        raise AccountError(f"account = {account_id!r}: none of this id is in use; `weldgate user list` shows all")
+        raise AccountError(
+            f"account = {account_id!r}: none of this id is in use; `weldgate user list` shows all",
+            "没有这个在用的账号。",
+        )
     return account
 
 

@@ -201,7 +201,7 @@ def _upsert_newer(dialect: Dialect, table: Table) -> Executable:
 
 def _upsert_seen(dialect: Dialect) -> Executable:
     """The number takes the place of the one ``seen``, or comes where there was none; else nothing is written."""
-    values = {name: bindparam(name) for name in _names(_seqs)}
+    values: dict[str, Any] = {name: bindparam(name) for name in _names(_seqs)}
     statement = _UPSERTING[dialect.name](_seqs).values(values)
     return _updating(
         statement, _seqs, {"seq": statement.excluded.seq}, _seqs.c.seq == bindparam("seen", type_=BigInteger)

@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz``, ``/metrics`` and a page that says what this is."""
+"""``/livez``, ``/readyz`` and ``/metrics``."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ Checks = Callable[[], Mapping[str, bool]]
 """What being ready rests on, by name."""
 
 
-def make_app(registry: CollectorRegistry, checks: Checks, refresh: Callable[[], None], version: str) -> web.Application:
+def make_app(registry: CollectorRegistry, checks: Checks, refresh: Callable[[], None]) -> web.Application:
     """The web application; ``refresh`` brings gauges up to date before they are read."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     serve_metrics = make_aiohttp_handler(registry)
@@ -29,12 +29,5 @@ def make_app(registry: CollectorRegistry, checks: Checks, refresh: Callable[[], 
         refresh()
         return await serve_metrics(request)
 
-    async def index(_request: web.Request) -> web.Response:
-        return web.Response(
-            text=f"WeldGate {version}\n/readyz   ready to decide?\n/livez    alive?\n/metrics  Prometheus\n"
-        )
-
-    app.add_routes(
-        [web.get("/", index), web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
-    )
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return app
