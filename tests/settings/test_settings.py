@@ -46,6 +46,8 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "mqtt": ("auto", "5", "3.1.1"),
     "database": ("sqlite:///a.db", "sqlite:///b.db", "sqlite:///c.db"),
     "http": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
+    "address": ("https://a.example", "https://b.example", "https://c.example"),
+    "proxies": ("10.0.0.1", "10.0.0.0/8", "192.0.2.1, 192.0.2.2"),
     "registry": ("a.toml", "b.toml", "c.toml"),
     "policy": ("a.toml", "b.toml", "c.toml"),
     "keys": ("a", "b", "c"),
