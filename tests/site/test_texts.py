@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.site.texts import LANGUAGES, catalogue, translated
+from gateway.site.texts import LANGUAGES, Language, catalogue, translated
 from tests.site.texts import CHINESE, PLACEHOLDER, shown, untranslatable
 
 OTHERS = [language for language in LANGUAGES if language != "zh"]
@@ -14,8 +14,8 @@ def test_texts_are_found() -> None:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_every_text_is_translated_and_nothing_else_is(language: str) -> None:
-    translations = catalogue(language)  # type: ignore[arg-type]
+def test_every_text_is_translated_and_nothing_else_is(language: Language) -> None:
+    translations = catalogue(language)
     texts = shown()
     missing = [f"{where}  {text}" for text, where in texts.items() if text not in translations]
     assert [line for line in missing if line.split("  ", 1)[1] not in THE_LANGUAGE_S_OWN_NAME] == []
@@ -23,8 +23,8 @@ def test_every_text_is_translated_and_nothing_else_is(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_translations_have_the_same_places_to_fill_in_and_no_chinese(language: str) -> None:
-    for text, translation in catalogue(language).items():  # type: ignore[arg-type]
+def test_translations_have_the_same_places_to_fill_in_and_no_chinese(language: Language) -> None:
+    for text, translation in catalogue(language).items():
         assert set(PLACEHOLDER.findall(text)) == set(PLACEHOLDER.findall(translation)), text
         assert not CHINESE.search(translation), text
 
