@@ -1,5 +1,6 @@
 """Who plays: which machines carry a chip, how those chips are, and which people fit where. Seeded."""
 
+from collections.abc import Sequence
 from datetime import date
 from random import Random
 
@@ -58,16 +59,22 @@ class Cast:
         return self._fit[machine_id]
 
 
-def choose(registry: Registry, machines: int, seed: int, today: date, *, faulty: bool) -> Cast:
-    """``machines`` parts by chance; with ``faulty`` some chips are swapped, unregistered or without a clock."""
-    if machines > len(registry.machines):
-        raise CastError(f"--machines {machines}: the registry holds {len(registry.machines)}; ask for fewer")
+def choose(
+    registry: Registry, machines: int, seed: int, today: date, *, faulty: bool, besides: Sequence[str] = ()
+) -> Cast:
+    """``machines`` parts by chance; with ``faulty`` some chips are swapped, unregistered or without a clock. What is
+    registered of ``besides`` comes on top, with a chip that is in order."""
+    most = len(set(registry.machines).difference(besides))
+    if machines > most:
+        raise CastError(f"--machines {machines}: the registry holds {most}; ask for fewer")
     random = Random(f"{seed}/cast")  # noqa: S311  (a scenario, not a secret)
-    chosen = random.sample(sorted(registry.machines), machines)
+    chosen = random.sample(sorted(set(registry.machines).difference(besides)), machines)
     parts = [_part(registry, machine_id, random, faulty=faulty) for machine_id in chosen]
     if faulty:
         for number in range(max(1, round(machines * GHOSTS_PER_MACHINE))):
             parts[-1 - number] = Part(f"GHOST-{number + 1:04d}", f"G{number + 1:07d}", has_clock=True)
+    ordinary = [registry.machines[name] for name in besides if name in registry.machines]
+    parts += [Part(machine.machine_id, machine.chip, has_clock=True) for machine in ordinary]
     return Cast(registry, parts, today)
 
 

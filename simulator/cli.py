@@ -60,6 +60,9 @@ def run(
     scenario: Annotated[str, typer.Option(help=" | ".join(SCENARIOS))] = "mixed-faults",
     rate: Annotated[float | None, typer.Option(min=0.01, help="Acts a second; default 0.075 a machine.")] = None,
     usage_every: Annotated[str, typer.Option(help="Interval of usage reports, whole seconds.")] = "10s",
+    leave_alone: Annotated[
+        list[str] | None, typer.Option(help="A machine, on the air besides, or a person that the run does not touch.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report here, JSON.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
@@ -75,6 +78,7 @@ def run(
             for_s=_seconds("--for", duration),
             scenario=_scenario(scenario),
             rate=rate,
+            leave_alone=tuple(leave_alone or ()),
             usage_every_s=max(1, round(_seconds("--usage-every", usage_every))),
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

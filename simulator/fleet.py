@@ -42,7 +42,9 @@ class FleetError(Exception):
 
 
 class FleetOptions(Struct, frozen=True, kw_only=True):
-    """One run. ``rate`` is acts a second, None for 0.075 a machine; times end in their unit."""
+    """One run. ``rate`` is acts a second, None for 0.075 a machine; times end in their unit.
+    Machines to ``leave_alone`` come on top: they are on the air, and nobody in the run touches them, nor such people.
+    """
 
     broker: Broker
     registry: Registry
@@ -54,6 +56,7 @@ class FleetOptions(Struct, frozen=True, kw_only=True):
     rate: float | None = None
     usage_every_s: int = 10
     repeat_every_s: int = 5
+    leave_alone: tuple[str, ...] = ()
 
 
 class Progress(Struct, frozen=True):
@@ -76,7 +79,9 @@ class Fleet:
         self.audit = Audit(options.registry, self.verify)
         scenario = SCENARIOS[options.scenario]
         today = county_day(time.time_ns() // 1_000_000)
-        self.cast: Cast = choose(options.registry, options.machines, options.seed, today, faulty=scenario.faulty)
+        self.cast: Cast = choose(
+            options.registry, options.machines, options.seed, today, faulty=scenario.faulty, besides=options.leave_alone
+        )
         self.rigs: dict[str, Rig] = {}
         self._on_progress = on_progress
         self._stage = "connecting"
@@ -121,7 +126,7 @@ class Fleet:
     # --- getting ready ------------------------------------------------------------------------------------------
 
     def _check_limits(self) -> None:
-        carried = allow_open_files(self.options.machines)
+        carried = allow_open_files(self.options.machines + len(self.options.leave_alone))
         if carried < self.options.machines:
             raise FleetError(
                 f"--machines {self.options.machines}: open files are limited to {carried} chips here; "
@@ -187,7 +192,7 @@ class Fleet:
         self._stage = "running"
         options, loop = self.options, asyncio.get_running_loop()
         stage = Stage(self.rigs, self.audit, self._over)
-        planner = Planner(self.cast, SCENARIOS[options.scenario], options.seed)
+        planner = Planner(self.cast, SCENARIOS[options.scenario], options.seed, options.leave_alone)
         rate = options.rate or options.machines * RATE_PER_MACHINE
         start = loop.time()
         async with asyncio.TaskGroup() as group:

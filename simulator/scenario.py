@@ -1,6 +1,7 @@
 """What operators do and what goes wrong, as a list of acts in time. Pure: the same seed gives the same acts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from random import Random
 from typing import Literal
 
@@ -116,13 +117,14 @@ class _Planned(Struct, frozen=True):
 
 
 class Planner:
-    """Draws acts one by one and keeps book of who is planned to be busy where."""
+    """Draws acts one by one and keeps book of who is planned to be busy where. ``left_alone``: machines and people whom
+    nothing happens to."""
 
-    def __init__(self, cast: Cast, scenario: Scenario, seed: int) -> None:
+    def __init__(self, cast: Cast, scenario: Scenario, seed: int, left_alone: Iterable[str] = ()) -> None:
         self._cast = cast
         self._scenario = scenario
         self._random = Random(f"{seed}/acts")  # noqa: S311  (a scenario, not a secret)
-        self._busy_until: dict[str, float] = {}
+        self._busy_until: dict[str, float] = dict.fromkeys(left_alone, inf)
         self._sessions: list[_Planned] = []
         registered = cast.registry.machines
         self._machines = [part.machine_id for part in cast.parts if part.machine_id in registered]

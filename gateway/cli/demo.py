@@ -20,6 +20,7 @@ from rich.live import Live
 from gateway.app import Gateway
 from gateway.cli.board import Board
 from gateway.cli.console import err, out, reporting_errors
+from gateway.cli.townspeople import Townspeople, settle
 from gateway.clock import now_ms
 from gateway.core.rules import local_time
 from gateway.errors import WeldGateError
@@ -53,6 +54,7 @@ class Demo(Struct, frozen=True):
     duration: str | None
     report: Path
     picture: Path | None
+    people: Townspeople
 
 
 @app.command()
@@ -69,10 +71,10 @@ def demo(
             raise WeldGateError(f"--for {duration}: not a duration; write for example 20s or 5m")
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        wanted = Demo(machines, seed, duration, report or FOLDER / "report.json", picture)
         with (FOLDER / "gateway.log").open("w", encoding="utf-8") as log:
             logs.configure("info", log)
-            _prepare(wanted.seed)
+            people = _prepare(seed)
+            wanted = Demo(machines, seed, duration, report or FOLDER / "report.json", picture, people)
             settings = _settings(f"mqtt://127.0.0.1:{_free_port(PREFERRED_PORTS['broker'])}")
             with scribe(settings.database, settings.keys) as sock:
                 code = uvloop.run(_run(wanted, settings, sock))
@@ -81,15 +83,7 @@ def demo(
 
 async def _run(wanted: Demo, settings: Settings, sock: socket.socket) -> int:
     async with EmbeddedBroker(parse_broker_url(settings.broker.get_secret_value()).port) as broker:
-        http = settings.http
-        board = Board(
-            {
-                "MQTT broker": broker.url,
-                "ready? 就绪": f"http://{http}/readyz",
-                "metrics 指标": f"http://{http}/metrics",
-                "log 日志": str(FOLDER / "gateway.log"),
-            }
-        )
+        board = Board(_addresses(f"http://{settings.http}", broker.url, wanted.people))
         gateway = Gateway(settings, sock, observers=(board,))
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(gateway.run(), name="gateway")
@@ -104,16 +98,31 @@ async def _run(wanted: Demo, settings: Settings, sock: socket.socket) -> int:
     return code
 
 
-def _prepare(seed: int) -> None:
+def _addresses(http: str, broker: str, people: Townspeople) -> dict[str, str]:
+    """Where to look, and as whom."""
+    return {
+        "焊工 welder": f"{http}/w  {people.welder}  焊机 machine {people.machine_id}",
+        "单位 firm": f"{http}/f  {people.firm}",
+        "监管 regulator": f"{http}/r  {people.regulator}",
+        "网关 gateway": f"{http}/accounts  {people.keeper}",
+        "MQTT · 指标 metrics": f"{broker} · {http}/metrics",
+        "日志 log": str(FOLDER / "gateway.log"),
+    }
+
+
+def _prepare(seed: int) -> Townspeople:
     """A fresh county in a fresh database, and the keys that chips are provisioned with."""
     err.print(f"preparing a county in {FOLDER} …")
     settings = _settings("mqtt://127.0.0.1")
     county = FOLDER / "county"
     paths = write_files(generate(PROFILES["county"], seed, local_time(now_ms()).date()), county)
     engine = open_engine(settings.database)
-    import_files(Store(engine, open_vault(settings.keys)), paths, now_ms())
+    vault = open_vault(settings.keys)
+    import_files(Store(engine, vault), paths, now_ms())
+    people = settle(engine, vault)
     engine.dispose()
     (FOLDER / "jwks.json").write_bytes(open_keys(settings.keys).public())
+    return people
 
 
 def _settings(broker: str) -> Settings:
@@ -136,6 +145,7 @@ async def _fleet(broker: str, wanted: Demo) -> int:
     command = [sys.executable, "-m", "simulator", "run", "--broker", broker, "--registry", str(FOLDER / "county")]
     command += ["--jwks", str(FOLDER / "jwks.json"), "--machines", str(wanted.machines), "--seed", str(wanted.seed)]
     command += ["--for", wanted.duration or UNTIL_STOPPED, "--report", str(wanted.report), "--quiet"]
+    command += ["--leave-alone", wanted.people.machine_id, "--leave-alone", wanted.people.operator_id]
     process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

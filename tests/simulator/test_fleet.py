@@ -1,5 +1,6 @@
 """A fleet over a real Mosquitto against a scripted gateway: honest, and with one vice at a time."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -158,14 +159,15 @@ def test_a_broker_url_is_read_and_its_password_never_quoted() -> None:
     assert "secret" not in str(caught.value)
 
 
-def planned(county: Path, seed: int) -> list[Act]:
+def planned(county: Path, seed: int, *left_alone: str) -> list[Act]:
     from datetime import date
 
     from simulator.cast import choose
 
     scenario = SCENARIOS["mixed-faults"]
-    cast = choose(load(county), MACHINES, seed, date(2026, 6, 15), faulty=True)
-    return list(Planner(cast, scenario, seed).acts(5.0, 200.0))
+    cast = choose(load(county), MACHINES - 1, seed, date(2026, 6, 15), faulty=True, besides=left_alone)
+    assert {part.machine_id for part in cast.parts} >= set(left_alone) & set(cast.registry.machines)
+    return list(Planner(cast, scenario, seed, left_alone).acts(5.0, 200.0))
 
 
 def test_the_same_seed_plays_the_same_acts_and_every_kind_comes_up(county: Path) -> None:
@@ -173,6 +175,16 @@ def test_the_same_seed_plays_the_same_acts_and_every_kind_comes_up(county: Path)
     assert acts == planned(county, 1) != planned(county, 2)
     assert {act.kind for act in acts} == set(SCENARIOS["mixed-faults"].weights)
     assert [act.at_s for act in acts] == sorted(act.at_s for act in acts)
+
+
+def test_what_is_left_alone_is_on_the_air_and_nothing_happens_to_it(county: Path) -> None:
+    busiest = Counter(name for act in planned(county, 1) for name in (act.machine_id, act.credential)).most_common()
+    registry = load(county)
+    machine_id = next(name for name, _ in busiest if name in registry.machines)
+    person = next(name for name, _ in busiest if name in registry.operators)
+    acts = planned(county, 1, machine_id, person)
+    assert acts
+    assert {machine_id, person}.isdisjoint({name for act in acts for name in (act.machine_id, act.credential)})
 
 
 async def test_an_unreachable_broker_is_told_once(county: Path) -> None:
