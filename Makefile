@@ -1,5 +1,5 @@
 # make demo   a county with simulated chips, in one command
-# make test   all tests            make check  formatting, lint, types, layers
+# make test   all tests, on as many cores as there are     make check  formatting, lint, types, layers
 # make bench  gateway and echo     make lock   requirements.lock from pyproject.toml
 # make audit  known weaknesses in the locked packages
 # make soak   a county's shift through trouble, revocations, the conformance kit's broken variants, a million simulated
@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench lock audit soak mosquitto
+.PHONY: help venv demo test check bench lock audit soak mosquitto chromium
 
 ARGS ?=
 BIN := .venv/bin
@@ -68,6 +68,14 @@ mosquitto:
 		$(call debian,Mosquitto or its clients are missing,mosquitto mosquitto-clients)
 	fi
 
+chromium:
+	if ! command -v chromium >/dev/null; then
+		$(call debian,Chromium is missing,chromium)
+	fi
+	if [ -z "$$(fc-list :lang=zh)" ]; then
+		$(call debian,A font with Chinese is missing,fonts-wqy-zenhei)
+	fi
+
 asyncapi: $(MODULES)
 
 $(MODULES): tests/asyncapi/package-lock.json
@@ -81,13 +89,17 @@ demo: $(STAMP)
 	exec $(BIN)/weldgate demo $(ARGS)
 
 test: $(STAMP)
-	for part in mosquitto asyncapi; do
+	for part in mosquitto asyncapi chromium; do
 		if ! $(MAKE) --no-print-directory $$part; then
 			[ -z "$${CI:-}" ] || exit 1
 			echo "Tests that need it are skipped." >&2
 		fi
 	done
-	$(BIN)/python -m pytest $(ARGS)
+	beside=0 alone=0
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not alone" $(ARGS) || beside=$$?
+	[ $$beside = 0 ] || [ $$beside = 5 ] || exit $$beside  # 5: none of these was asked for
+	$(BIN)/python -m pytest -m alone $(ARGS) || alone=$$?
+	[ $$alone = 5 ] && exit $$beside || exit $$alone
 
 check: $(STAMP)
 	$(BIN)/ruff check --quiet .

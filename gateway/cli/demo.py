@@ -34,7 +34,7 @@ from gateway.registry.sheets import write_files
 from gateway.scribe import scribe
 from gateway.settings import Settings, load_settings
 from gateway.store.engine import open_engine
-from gateway.store.vault import open_vault
+from gateway.store.vault import open_vault, write_secret
 
 app = typer.Typer(add_completion=False)
 
@@ -73,9 +73,9 @@ def demo(
         FOLDER.mkdir(parents=True)
         with (FOLDER / "gateway.log").open("w", encoding="utf-8") as log:
             logs.configure("info", log)
-            people = _prepare(seed)
-            wanted = Demo(machines, seed, duration, report or FOLDER / "report.json", picture, people)
             settings = _settings(f"mqtt://127.0.0.1:{_free_port(PREFERRED_PORTS['broker'])}")
+            people = _prepare(settings, seed)
+            wanted = Demo(machines, seed, duration, report or FOLDER / "report.json", picture, people)
             with scribe(settings.database, settings.keys) as sock:
                 code = uvloop.run(_run(wanted, settings, sock))
     raise typer.Exit(code)
@@ -110,10 +110,9 @@ def _addresses(http: str, broker: str, people: Townspeople) -> dict[str, str]:
     }
 
 
-def _prepare(seed: int) -> Townspeople:
+def _prepare(settings: Settings, seed: int) -> Townspeople:
     """A fresh county in a fresh database, and the keys that chips are provisioned with."""
     err.print(f"preparing a county in {FOLDER} …")
-    settings = _settings("mqtt://127.0.0.1")
     county = FOLDER / "county"
     paths = write_files(generate(PROFILES["county"], seed, local_time(now_ms()).date()), county)
     engine = open_engine(settings.database)
@@ -121,6 +120,8 @@ def _prepare(seed: int) -> Townspeople:
     import_files(Store(engine, vault), paths, now_ms())
     people = settle(engine, vault)
     engine.dispose()
+    address = {"url": f"http://{settings.http}"}
+    write_secret(FOLDER / "sign-ins.json", msgspec.json.encode(address | msgspec.to_builtins(people)))
     (FOLDER / "jwks.json").write_bytes(open_keys(settings.keys).public())
     return people
 

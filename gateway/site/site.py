@@ -53,6 +53,7 @@ class Site:
         app.router.add_get(f"{assets.ROOT}/{{digest}}/{{name:.+}}", assets.serve)
         for page in self._pages:
             app.router.add_route(page.method, page.path, self._handler(page))
+        app.router.add_get("/{path:.*}", self._handler(Page("GET", "", None, _nowhere)))
 
     def _handler(self, page: Page) -> AioHandler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -111,6 +112,10 @@ class Site:
                 told = 500, "页面出错了，错误已记录。", "请稍后再试，或联系管理员。"
         status, what, remedy = told
         return visit.problem(status, visit.text(what), visit.text(remedy))
+
+
+async def _nowhere(_: Visit) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 def _language(request: web.Request) -> Language:

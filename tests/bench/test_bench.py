@@ -16,6 +16,8 @@ from tests.bench.figures import Profile
 from tests.bench.stage import gateway_is_there
 from tests.support.brokers import mosquitto_binary
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.skipif(mosquitto_binary() is None and "CI" not in os.environ, reason="mosquitto is not installed")
 def test_a_quick_run_measures_every_responder_and_gets_no_wrong_answer(tmp_path: Path) -> None:
