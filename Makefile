@@ -13,12 +13,13 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench lock audit soak mosquitto chromium
+.PHONY: help venv demo test check bench lock audit soak mosquitto chromium node
 
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.made-from-the-lock
-MODULES := tests/asyncapi/node_modules/.package-lock.json
+NODE := tests/asyncapi tests/site/provider
+MODULES := $(NODE:%=%/node_modules/.package-lock.json)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -76,20 +77,20 @@ chromium:
 		$(call debian,A font with Chinese is missing,fonts-wqy-zenhei)
 	fi
 
-asyncapi: $(MODULES)
+node: $(MODULES)
 
-$(MODULES): tests/asyncapi/package-lock.json
+$(MODULES): %/node_modules/.package-lock.json: %/package-lock.json
 	if ! command -v npm >/dev/null; then
 		$(call debian,Node.js with npm is missing,nodejs npm)
 	fi
-	npm ci --prefix tests/asyncapi --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	touch $@
 
 demo: $(STAMP)
 	exec $(BIN)/weldgate demo $(ARGS)
 
 test: $(STAMP)
-	for part in mosquitto asyncapi chromium; do
+	for part in mosquitto node chromium; do
 		if ! $(MAKE) --no-print-directory $$part; then
 			[ -z "$${CI:-}" ] || exit 1
 			echo "Tests that need it are skipped." >&2

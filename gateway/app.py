@@ -29,6 +29,8 @@ from gateway.registry.lookup import Books, Lookup
 from gateway.registry.snapshot import Snapshot
 from gateway.registry.sources import Sources, load_sources, push_secrets
 from gateway.settings import Settings
+from gateway.site import oidc
+from gateway.site.faces import PAGES
 from gateway.site.live import Follower
 from gateway.site.parts import Parts
 from gateway.site.site import Site
@@ -108,10 +110,11 @@ class Gateway:
             self._upkeep.hurry.set,
             settings.trusted_proxies,
             settings.address,
+            settings.provider is not None,
         )
         self._follower = Follower(parts)
         self._hub.add(self._follower)
-        self._site = Site(parts, self._follower)
+        self._site = Site(parts, self._follower, (*PAGES, *oidc.pages(settings.provider)))
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 

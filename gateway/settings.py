@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from gateway.core.accounts import Provider
 from gateway.errors import WeldGateError
 from gateway.mqtt.url import Tls, Version
 from gateway.store.engine import DEFAULT_URL
@@ -54,6 +55,16 @@ class Settings(BaseSettings):
         default="",
         description="Addresses or networks of proxies whose X-Forwarded-* headers count, with commas between.",
     )
+    oidc_issuer: str | None = Field(
+        default=None, description="Identity provider for staff (OpenID Connect): its issuer's URL (default: none)."
+    )
+    oidc_client_id: str = Field(default="weldgate", description="As whom the gateway asks the identity provider.")
+    oidc_client_secret: Path | None = Field(
+        default=None, description="File with the secret that the identity provider knows the gateway by."
+    )
+    oidc_claim: str = Field(
+        default="preferred_username", description="Claim of the identity provider that is the user name of an account."
+    )
     registry: Path | None = Field(
         default=None,
         description="Sources of the registries as a TOML file (default: files that are imported, and nothing else).",
@@ -93,6 +104,14 @@ class Settings(BaseSettings):
             raise ValueError("use http:// or https:// and a host, for example https://weld.example.org")
         return value.rstrip("/") if value else None
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _oidc_issuer(cls, value: str | None) -> str | None:
+        local = value is not None and re.match(r"http://(127\.0\.0\.1|localhost)(:|/|$)", value)
+        if value is not None and not value.startswith("https://") and not local:
+            raise ValueError("use https://: whoever can change what it answers signs in as anybody")
+        return value
+
     @field_validator("proxies")
     @classmethod
     def _proxies(cls, value: str) -> str:
@@ -109,6 +128,17 @@ class Settings(BaseSettings):
     @property
     def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return _networks(self.proxies)
+
+    @property
+    def provider(self) -> Provider | None:
+        """Raises SettingsError for a secret that cannot be read."""
+        if self.oidc_issuer is None:
+            return None
+        try:
+            secret = self.oidc_client_secret.read_text(encoding="utf-8").strip() if self.oidc_client_secret else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"setting oidc_client_secret = {str(self.oidc_client_secret)!r}: {error}") from None
+        return Provider(self.oidc_issuer, self.oidc_client_id, secret, self.oidc_claim)
 
     @property
     def http_address(self) -> tuple[str, int]:

@@ -97,3 +97,12 @@ def weak_password(password: str, login: str) -> bool:
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         return True
     return len(set(password)) < 5 or login.lower() in password.lower()
+
+
+class Provider(Struct, frozen=True):
+    """Who vouches for people, as whom we ask there, and which claim is the login of an account here."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    claim: str

@@ -55,7 +55,7 @@ async def _sign_in(visit: Visit, found: Sequence[Account], secret: str, again: s
     """INVARIANT: whether an account exists, waits or is disabled is told to nobody who has not its secret."""
     for account in found:
         if await _is_secret(visit, account, secret):
-            return await _enter(visit, account)
+            return await enter(visit, account, (await visit.form()).get("to", ""))
     if not found:
         await passwords.fits(None, secret)
     return _refused(visit, again)
@@ -73,10 +73,11 @@ async def _is_secret(visit: Visit, account: Account, secret: str) -> bool:
     return False
 
 
-async def _enter(visit: Visit, account: Account) -> web.StreamResponse:
+async def enter(visit: Visit, account: Account, to: str) -> web.StreamResponse:
+    """Open a session, and lead on to a path of this site."""
     browser = visit.request.headers.get("User-Agent", "")
     token = await visit.parts.write(accounts.sign_in, account, visit.origin.address, browser, visit.now())
-    response = visit.go(local_path((await visit.form()).get("to", "")))
+    response = visit.go(local_path(to))
     response.set_cookie(
         cookie_name(visit.origin),
         token,
@@ -153,7 +154,7 @@ async def _first(visit: Visit, found: Sequence[Account], secret: str, template: 
             continue
         if accounts.code_fits(account, code, now):
             await visit.parts.write(accounts.set_secret, account, await passwords.hashed(secret), now)
-            return await _enter(visit, account)
+            return await enter(visit, account, (await visit.form()).get("to", ""))
         await visit.parts.write(accounts.failed, account, visit.origin.address, now)
     return _refused(visit, template)
 
@@ -176,7 +177,7 @@ async def change_secret(visit: Visit) -> web.StreamResponse:
         sessions = await visit.parts.read(accounts.sessions_of, account, visit.now())
         return visit.page("account/own.html", 422, sessions=sessions, problem=problem)
     await visit.parts.write(accounts.set_secret, account, await passwords.hashed(form["new"]), visit.now())
-    return await _enter(visit, account)
+    return await enter(visit, account, (await visit.form()).get("to", ""))
 
 
 def _unusable(visit: Visit, secret: str, again: str) -> str:

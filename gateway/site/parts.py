@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 class Parts(Struct, frozen=True):
     """``state`` is the event loop's; ``engine`` blocks: use it through ``read`` and ``write``. ``address`` is where
-    people reach the site, None: whatever address they used. ``hurry`` has registries and orders taken over now."""
+    people reach the site, None: whatever address they used. ``by_provider``: an identity provider vouches for people,
+    too. ``hurry`` has registries and orders taken over now."""
 
     state: GateState
     engine: Engine
@@ -29,6 +30,7 @@ class Parts(Struct, frozen=True):
     hurry: Callable[[], None]
     proxies: tuple[Network, ...] = ()
     address: str | None = None
+    by_provider: bool = False
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **named: P.kwargs) -> T:
         """Run a query in a thread, in one transaction that sees one state of the database."""

@@ -14,7 +14,7 @@ from gateway.core.accounts import Role
 from gateway.errors import WeldGateError
 from gateway.observe.events import Denied, Trouble
 from gateway.site import assets, filters
-from gateway.site.faces import PAGES, face_of
+from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
 from gateway.site.live import Follower
 from gateway.site.parts import Parts
@@ -33,7 +33,7 @@ FOLLOWER: web.AppKey[Follower] = web.AppKey("follower", Follower)
 class Site:
     """Serves the table of pages. ``follower`` is to run beside it, and to observe the gateway."""
 
-    def __init__(self, parts: Parts, follower: Follower, pages: tuple[Page, ...] = PAGES) -> None:
+    def __init__(self, parts: Parts, follower: Follower, pages: tuple[Page, ...]) -> None:
         self._parts = parts
         self._pages = pages
         self._follower = follower

@@ -10,12 +10,14 @@ from aiohttp import ClientResponse, ClientSession, CookieJar, web
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from gateway.core.accounts import Account, Role
+from gateway.core.accounts import Account, Provider, Role
 from gateway.core.policy import Policy, Rulebook
 from gateway.gate.state import GateState
 from gateway.observe.events import Observed
 from gateway.registry.importer import Store, import_files
 from gateway.registry.snapshot import Snapshot, read_delta
+from gateway.site import oidc
+from gateway.site.faces import PAGES
 from gateway.site.guard import Network
 from gateway.site.live import Follower
 from gateway.site.parts import Parts
@@ -104,7 +106,9 @@ class Town:
 
 
 @asynccontextmanager
-async def town(engine: Engine, folder: Path, proxies: tuple[Network, ...] = ()) -> AsyncIterator[Town]:
+async def town(
+    engine: Engine, folder: Path, proxies: tuple[Network, ...] = (), provider: Provider | None = None
+) -> AsyncIterator[Town]:
     """Served on a port of its own, with the registries of ``tests.registry.people``."""
     clock = Clock()
     import_files(
@@ -113,11 +117,13 @@ async def town(engine: Engine, folder: Path, proxies: tuple[Network, ...] = ()) 
     state = GateState(Snapshot(), Rulebook(Policy()), clock, (CODE_KEY,))
     state.snapshot.apply(read_delta(engine, 0))
     seen: list[Observed] = []
-    parts = Parts(state, engine, VAULT, (CODE_KEY,), seen.append, lambda: None, proxies)
+    parts = Parts(
+        state, engine, VAULT, (CODE_KEY,), seen.append, lambda: None, proxies, by_provider=provider is not None
+    )
     served = Town(engine, clock, parts)
     served.seen = seen
     app = web.Application()
-    Site(parts, Follower(parts)).add_to(app)
+    Site(parts, Follower(parts), (*PAGES, *oidc.pages(provider))).add_to(app)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
