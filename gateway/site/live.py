@@ -50,14 +50,20 @@ _decode = msgspec.json.Decoder(_Record).decode
 Wanted = Callable[[Line], bool]
 
 
+class Watcher(Struct):
+    """What a page wants to hear, and the number of the last record that it was asked about."""
+
+    wanted: Wanted
+    seq: int
+
+
 class Follower:
     """``run`` reads on; ``watch`` gives what a page asked for, from now on. As an observer it hears of commits."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._watchers: dict[asyncio.Queue[Line], Wanted] = {}
+        self._watchers: dict[asyncio.Queue[Line], Watcher] = {}
         self._wake = asyncio.Event()
-        self._seq: int | None = None
 
     def __call__(self, event: Observed) -> None:
         if isinstance(event, Committed) and self._watchers:
@@ -71,14 +77,14 @@ class Follower:
             self._wake.clear()
             if self._watchers:
                 with suppress(sa.exc.DBAPIError):
-                    self._tell(await self._parts.read(lines_after, self._seq or 0))
+                    last = min(watcher.seq for watcher in self._watchers.values())
+                    self._tell(await self._parts.read(lines_after, last))
 
     @contextmanager
     def watch(self, wanted: Wanted, seq: int) -> Iterator["asyncio.Queue[Line]"]:
         """Lines after ``seq`` that are wanted: read it before the state that the page shows."""
         queue: asyncio.Queue[Line] = asyncio.Queue(KEPT)
-        self._seq = seq if not self._watchers else min(seq, self._seq or seq)
-        self._watchers[queue] = lambda line: line.seq > seq and wanted(line)
+        self._watchers[queue] = Watcher(wanted, seq)
         self._wake.set()
         try:
             yield queue
@@ -86,15 +92,20 @@ class Follower:
             del self._watchers[queue]
 
     def _tell(self, lines: list[Line]) -> None:
-        for line in lines:
-            self._seq = line.seq
-            for queue, wanted in self._watchers.items():
-                if wanted(line):
-                    if queue.full():
-                        queue.get_nowait()
-                    queue.put_nowait(line)
+        for queue, watcher in self._watchers.items():
+            for line in lines:
+                if line.seq > watcher.seq:
+                    watcher.seq = line.seq
+                    if watcher.wanted(line):
+                        _put(queue, line)
         if len(lines) == AT_ONCE:
             self._wake.set()
+
+
+def _put(queue: "asyncio.Queue[Line]", line: Line) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(line)
 
 
 def latest(connection: Connection) -> int:
