@@ -194,6 +194,15 @@ class LookedUp:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PageAnswered:
+    """A page was shown, or a form dealt with, for somebody of a role ("visitor": not signed in); HTTP status."""
+
+    role: str
+    status: int
+    seconds: float
+
+
 Observed = (
     Decided
     | Repeated
@@ -215,6 +224,7 @@ Observed = (
     | PolicyAdopted
     | SourceSynced
     | LookedUp
+    | PageAnswered
     | Denied
 )
 Observer = Callable[[Observed], None]

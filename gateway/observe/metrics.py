@@ -84,7 +84,16 @@ class Metrics:
         self.errors = Counter(
             "weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry
         )
-        self.denied = Counter("weldgate_api_denied", "Failed attempts at the HTTP API.", ["kind"], registry=registry)
+        self.pages = Histogram(
+            "weldgate_page_seconds",
+            "From a visitor's request to the page, by role and class of status.",
+            ["role", "status"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.denied = Counter(
+            "weldgate_api_denied", "Failed attempts at the HTTP API and the pages.", ["kind"], registry=registry
+        )
         self.version = Gauge("weldgate_registry_version", "Registry version that decisions use.", registry=registry)
         self.confirmed = Gauge(
             "weldgate_registry_confirmed_timestamp_seconds",
@@ -130,6 +139,9 @@ class Metrics:
             events.Trouble: lambda event: self.errors.labels(event.where).inc(),
             events.RegistryLoaded: self._registry_loaded,
             events.LookedUp: lambda event: self.lookups.labels(event.outcome).inc(),
+            events.PageAnswered: lambda event: self.pages.labels(event.role, f"{event.status // 100}xx").observe(
+                event.seconds
+            ),
             events.Denied: lambda event: self.denied.labels(event.kind).inc(),
         }
 

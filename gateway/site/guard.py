@@ -92,8 +92,6 @@ def form_token(cookie: str) -> str:
 
 def protect(response: web.StreamResponse, *, secure: bool, scripts: str = "") -> None:
     """Set what a browser has to keep to. ``scripts`` allows more of them on one page."""
-    if response.prepared:  # a stream sends its headers first
-        return
     response.headers.update(HEADERS)
     response.headers["Content-Security-Policy"] = POLICY.format(scripts=scripts and f" {scripts}")
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -10,9 +10,10 @@ import jinja2
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.clock import monotonic_ns
 from gateway.core.accounts import Role
 from gateway.errors import WeldGateError
-from gateway.observe.events import Denied, Trouble
+from gateway.observe.events import Denied, PageAnswered, Trouble
 from gateway.site import assets, filters
 from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
@@ -57,14 +58,17 @@ class Site:
 
     def _handler(self, page: Page) -> AioHandler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            origin = origin_of(request, self._parts.proxies)
+            origin, began = origin_of(request, self._parts.proxies), monotonic_ns()
             visit = Visit(request, self._parts, origin, _language(request))
             try:
                 visit = Visit(request, self._parts, origin, visit.language, await self._signed_in(request, origin))
                 response = await self._answer(page, visit)
             except Exception as error:  # noqa: BLE001  (a bug in one page must not end the gateway)
                 response = self._excuse(visit, error)
-            protect(response, secure=origin.secure, scripts=visit.scripts)
+            if not response.prepared:  # streams take as long as somebody watches
+                protect(response, secure=origin.secure, scripts=visit.scripts)
+                role = visit.account.role if visit.session else "visitor"
+                self._parts.observe(PageAnswered(role, response.status, (monotonic_ns() - began) / 1e9))
             return response
 
         return handle
