@@ -61,6 +61,7 @@ class Watcher(Protocol):
     def gateway_published(self, gateway: "GatewayHost", message: Outbound) -> None: ...
     def gateway_received(self, gateway: "GatewayHost", topic: str, payload: bytes) -> None: ...
     def gateway_failed(self, gateway: "GatewayHost", error: BaseException) -> None: ...
+    def gateway_down(self, until: int) -> None: ...
     def note(self, who: str, what: str) -> None: ...
 
 
@@ -147,13 +148,17 @@ class GatewayHost:
         if error is not None and not isinstance(error, ScribeLost | DatabaseUnavailable):
             self._around.watcher.gateway_failed(self, error)
         self._die(process, "stops" if error is None else f"ends: {error}", silently=False)
-        self._around.timeline.after(self.down_ms or 2_000, self.start)
+        self._around.timeline.after(self._down_ms, self.start)
 
     def crash(self, *, silently: bool) -> None:
         """At once, in the midst of whatever it does. ``silently``: its machine lost power."""
         if self.process is not None:
             self._die(self.process, "crashes", silently=silently)
-            self._around.timeline.after(self.down_ms or 2_000, self.start)
+            self._around.timeline.after(self._down_ms, self.start)
+
+    @property
+    def _down_ms(self) -> int:
+        return self.down_ms or 2_000
 
     def _die(self, process: Process, why: str, *, silently: bool) -> None:
         process.alive = False
@@ -165,6 +170,7 @@ class GatewayHost:
         self.process = None
         self.crashes += 1
         self._around.watcher.note(self.client_id, why)
+        self._around.watcher.gateway_down(self._around.timeline.now + self._down_ms)
         if process.connection is not None:
             if silently:
                 self._around.network.vanish(process.connection)

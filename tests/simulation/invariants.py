@@ -381,6 +381,10 @@ class Invariants:
         if self._replies.get(key) != message.payload:
             self.breaks("I2" if key in self._replies else "I1", f"an answer to {key[2]} that is not the one on record")
 
+    def gateway_down(self, until: int) -> None:
+        """It has died, whenever that was ordered: a crash waits for its moment."""
+        self.ground.blind(until)
+
     def gateway_failed(self, gateway: GatewayHost, error: BaseException) -> None:
         self.breaks("F", f"{gateway.client_id}: {type(error).__name__}: {error}")
 
