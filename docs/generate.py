@@ -163,7 +163,7 @@ _POLICY_MEANINGS = {
     "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",
     "registry.sources.<source>": "The same for one source by its name; one that never confirmed is stale. "
     "Sources that are not named go by `max_age_s`.",
-    "credentials.kinds": "Which kinds of credential are accepted: static badges, rolling codes, accounts signed in on a phone.",
+    "credentials.kinds": "Which kinds of credential are accepted: badges, rolling codes, by phone accounts.",
     "offline.for_s": "How long after its last contact a chip may unlock by its list, seconds; 0: never.",
     "offline.operators": "How many of a machine's latest welders its list holds at most.",
     "offline.recent_days": "Who was let in at the machine within so many days can be on its list.",

@@ -105,14 +105,6 @@ class Log:
                 self._log.error(
                     "decision.fault", machine_id=machine_id, request_id=asked.request_id, faults=decision.faults
                 )
-            case events.Decided(machine_id, asked, _, decision) if asked.method == "phone":
-                self._log.info(
-                    "phone.decided",
-                    machine_id=machine_id,
-                    request_id=asked.request_id,
-                    outcome=decision.outcome,
-                    reasons=decision.reasons,
-                )
             case events.NotAnswered(machine_id, request_id, why):
                 self._log.warning("phone.unanswered", machine_id=machine_id, request_id=request_id, why=why)
             case _:
