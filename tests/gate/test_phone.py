@@ -177,6 +177,16 @@ def test_a_status_that_came_before_proves_what_it_proved_then(gate: Gate) -> Non
     assert reasons(gate.phone()) == ()
 
 
+def test_and_so_it_is_on_record_for_the_next_start(gate: Gate) -> None:
+    then = gate.clock.now
+    gate.clock.pass_s(3600)
+    again = gate.send("status", encode_status("shown-1", then), retained=True)
+    restarted = make_gate()
+    restarted.clock.now = gate.clock.now
+    restarted.read_back(whole=True, chips=[again.chip])
+    assert reasons(restarted.phone()) == ()
+
+
 def encode_status(challenge: str, at: int) -> bytes:
     return msgspec.json.encode({"online": True, "challenge": challenge, "chip": "CHIP-0001", "at": at})
 
@@ -263,6 +273,19 @@ def test_whoever_has_it_unlocked_already_is_told_so(gate: Gate) -> None:
     gate.status(challenge="shown-3", relay="closed", session_id=session.session_id)
     assert reasons(gate.phone()) == ("machine_unlocked",)
     assert gate.session() is session
+
+
+def test_a_lock_on_its_way_to_their_own_session_is_no_hindrance(gate: Gate) -> None:
+    """It idled, and they are back: they get another one."""
+    gate.phone()
+    session = gate.session()
+    gate.status(challenge="shown-3", relay="closed", session_id=session.session_id)
+    gate.state.agenda.lock(session, "idle")
+    gate.work_off()
+    assert session.state == "draining"
+    entry = gate.phone()
+    assert reasons(entry) == ()
+    assert body_of(entry).replaces == (session.session_id,)
 
 
 def test_two_taps_at_once_of_one_person_are_one_unlock(gate: Gate) -> None:
