@@ -163,7 +163,7 @@ _POLICY_MEANINGS = {
     "registry.max_age_s": "Registries that no import has confirmed for longer are stale, seconds.",
     "registry.sources.<source>": "The same for one source by its name; one that never confirmed is stale. "
     "Sources that are not named go by `max_age_s`.",
-    "credentials.kinds": "Which kinds of credential are accepted: static badges, rolling codes, or both.",
+    "credentials.kinds": "Which kinds of credential are accepted: badges, rolling codes, by phone accounts.",
     "offline.for_s": "How long after its last contact a chip may unlock by its list, seconds; 0: never.",
     "offline.operators": "How many of a machine's latest welders its list holds at most.",
     "offline.recent_days": "Who was let in at the machine within so many days can be on its list.",
@@ -303,6 +303,9 @@ _NEEDS = {
     "_knows_machine": "the machine is registered",
     "_readable": "the machine is registered and the scanned text can be read",
     "_knows_who": "the machine is registered and the text names somebody",
+    "_by_phone": "the machine is registered and it was asked by phone",
+    "_reached_by_phone": "the same, and its lock is online",
+    "_who_asks_by_phone": "the machine is registered and somebody asked by phone",
     "_knows_operator": "the machine is registered and the person is in the operators' registry",
     "_knows_employer": "the machine, its firm and the person are known",
 }

@@ -13,16 +13,18 @@ from typing import Protocol
 from msgspec import Struct
 
 from gateway.clock import monotonic_ns
-from gateway.errors import DatabaseUnavailable
+from gateway.core.model import PhoneAsk
+from gateway.errors import DatabaseUnavailable, Unanswered
 from gateway.gate.configs import configs_due
 from gateway.gate.doubts import doubtful
 from gateway.gate.entry import Entry
 from gateway.gate.handle import handle
 from gateway.gate.leases import on_time, work_off
 from gateway.gate.offline import lists_due, offered
+from gateway.gate.phone import ANSWERED_WITHIN_S, Callers, by_phone, is_for_the_chip, key_of, unanswered
 from gateway.gate.reports import accepted_clock, set_aside
 from gateway.gate.state import GateState
-from gateway.observe.events import Answered, Committed, Observer, Recovered, Trouble
+from gateway.observe.events import Answered, Committed, NotAnswered, Observer, Recovered, Trouble
 from gateway.store import orders
 from gateway.store.journal import Batch
 from gateway.store.ledger import Key
@@ -97,12 +99,20 @@ class Pipeline:
         self._accept_clock = accept_clock
         self._ask_about = look_up
         self._waiting_for: dict[str, list[Inbound]] = {}
+        self._callers = Callers()
         self._started = False
         self._fault: Exception | None = None
         self.database_ok = False
 
     async def run(self) -> None:
         """Until drained: take a batch, handle it, send it to the scribe; what has landed answers itself."""
+        try:
+            await self._run()
+        finally:
+            self._draining = True
+            self._callers.send_away()
+
+    async def _run(self) -> None:
         while (batch := await self._take()) is not None:
             await self._space(IN_FLIGHT - 1)
             if self._state.in_doubt or doubtful(self._state, batch):
@@ -150,8 +160,11 @@ class Pipeline:
         """INVARIANT: only what is durable is acknowledged and answered, and in that order."""
         self._state.stored_skew = flight.skew
         self._remember(flight.entries, committed.replies)
-        self._link.acknowledge(entry.inbound.receipt for entry in flight.entries if entry.inbound)
+        came = [entry.inbound for entry in flight.entries if entry.inbound]
+        self._link.acknowledge(inbound.receipt for inbound in came if inbound.phone is None)
         self._link.publish(self._outgoing(flight.entries, committed.commands))
+        for ask in [inbound.phone for inbound in came if inbound.phone]:
+            self._callers.answer(ask, self._answers.get(key_of(ask)))
         self._tell(flight, committed)
 
     def _handle(self, batch: list[Inbound]) -> list[Entry]:
@@ -212,10 +225,10 @@ class Pipeline:
 
     def _outgoing(self, entries: list[Entry], commands: list[bytes]) -> Iterable[Outbound]:
         """Each chip's answer, for a repeat the one on record; its command; then what goes to the feed."""
-        signed = iter(commands)
+        signed, now = iter(commands), self._state.wall_ms()
         for entry in entries:
             reply = self._answers.get(entry.key) if entry.key else None
-            if reply is not None and entry.key and entry.inbound:
+            if reply is not None and entry.key and entry.inbound and is_for_the_chip(entry.inbound, reply, now):
                 yield reply_to(entry.inbound, entry.key[0], reply, entry.expires_s)
             if entry.command is not None:
                 yield Outbound(topics.command(entry.command.aud), next(signed))
@@ -244,6 +257,24 @@ class Pipeline:
         if len(self._inbox) >= INBOX_LIMIT and not self._held_back:
             self._hold_back(True)
 
+    async def ask(self, ask: PhoneAsk, within_s: float = ANSWERED_WITHIN_S) -> bytes:
+        """What somebody who has signed in asks by phone goes the way of a chip's request. Returns the exact answer, on
+        record by then and published to the chip; the same ask again gets the same bytes.
+
+        Raises Unanswered where there is none within that many seconds. It may still be decided and unlock until the
+        policy's ``answer_within_s`` and the start-by are over: whoever asks the same again learns of it. Raises
+        ValueError for an id that the protocol does not have.
+        """
+        inbound = by_phone(ask, monotonic_ns())
+        try:
+            if self._draining or len(self._inbox) >= INBOX_LIMIT:
+                raise unanswered("stopping" if self._draining else "busy")
+            self.deliver(inbound)
+            return await self._callers.wait(key_of(ask), within_s)
+        except Unanswered as error:
+            self._observe(NotAnswered(ask.machine_id, ask.request_id, error.why))
+            raise
+
     def _wait_for(self, operator_id: str, inbound: Inbound) -> None:
         """Put a request aside until somebody has been asked about the person."""
         asked = operator_id in self._waiting_for
@@ -260,9 +291,12 @@ class Pipeline:
         self._wake.set()
 
     def forget_waiting(self) -> None:
-        """The broker sends again what was not acknowledged: what still waits here would only be done twice."""
+        """The broker sends again what was not acknowledged: what still waits here would only be done twice. It keeps
+        nothing of what was asked by phone."""
         self._inbox = deque(inbound for inbound in self._inbox if not inbound.receipt[1])
-        self._waiting_for.clear()
+        waiting = self._waiting_for.items()
+        kept = {person: [inbound for inbound in those if inbound.phone] for person, those in waiting}
+        self._waiting_for = {person: those for person, those in kept.items() if those}
 
     def tick(self) -> None:
         """Look at the clock: sessions also end by time alone."""

@@ -205,7 +205,7 @@ def _bounded_lease(case: Case, ends: datetime | None) -> tuple[int, int]:
     if case.asked.credential_kind == "session":
         return 0, min(lease.lease_s, left_s)
     start_by_s = min(lease.start_by_s, left_s // 2)
-    return start_by_s, min(lease.lease_s, left_s - starts_within_s(start_by_s, case.asked.at))
+    return start_by_s, min(lease.lease_s, left_s - starts_within_s(start_by_s, case.asked))
 
 
 def _bounds(case: Case, holds: Effective, certificate: Certificate | None) -> Iterator[tuple[datetime, str]]:

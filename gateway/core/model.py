@@ -19,10 +19,14 @@ Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """RFC 8785 numbers are IEEE doubles: whole numbers stay exact up to 2**53 - 1."""
 Millis = Count
 
-CredentialKind = Literal["badge", "code", "session", "malformed"]
-"""``session`` stands for the person of a running session, who is looked at again."""
+CredentialKind = Literal["badge", "code", "account", "session", "malformed"]
+"""``account`` stands for a person who has signed in, ``session`` for the person of a running session, who is looked at
+again."""
 Process = Literal["fusion", "pressure", "brazing"]
 Method = Literal["scan", "card", "keypad"]
+"""How a chip was asked."""
+AskedBy = Literal[Method, "phone"]
+"""INVARIANT: no chip can say ``phone``: only the gateway itself does, for who has signed in."""
 Relay = Literal["closed", "open"]
 Outcome = Literal["allow", "deny"]
 Resolver = Literal["operator", "enterprise", "regulator", "training_centre", "machine_vendor", "gateway_operator"]
@@ -102,6 +106,21 @@ class Status(Struct, frozen=True, gc=False):
     relay: Relay | None = None
     session_id: ChipMadeId | None = None
     at: Millis | None = None
+
+
+# --- what a person asks of the gateway --------------------------------------------------------------------------
+
+
+class PhoneAsk(Struct, frozen=True, gc=False):
+    """Somebody who has signed in wants a machine unlocked. ``account_id`` is who signed in, ``operator_id`` the welder.
+
+    ``request_id`` is made by the gateway for one tap: asked again by the same id it is the same request.
+    """
+
+    machine_id: str
+    operator_id: str
+    request_id: str
+    account_id: str
 
 
 # --- what the registries know -----------------------------------------------------------------------------------
@@ -240,22 +259,36 @@ class OpenSession(Struct, frozen=True, gc=False):
     open_until: Millis
 
 
+class Presence(Struct, frozen=True, gc=False):
+    """A lock as it was heard of last, to judge whether a grant that it has not asked for would reach it in time.
+
+    ``clock_off_ms``: how far its clock stood from the gateway's when its status came, ahead is positive; None without
+    one. ``unlocked``: it runs the machine's open session, or the grant of that session is still under way to it.
+    """
+
+    online: bool
+    clock_off_ms: int | None
+    unlocked: bool = False
+
+
 # --- what a decision rests on, and what it is --------------------------------------------------------------------
 
 
 class Asked(Struct, frozen=True, gc=False, omit_defaults=True):
     """A request as it is decided and recorded: the scanned text only as ``credential_kind`` and masked.
 
-    ``malformed`` says what could not be read; the other fields then hold what could.
+    ``malformed`` says what could not be read; the other fields then hold what could. By phone ``credential`` is the
+    welder's masked id and ``challenge`` the one of the chip's latest status, empty where none is known.
     """
 
     request_id: str
     credential: str
     credential_kind: CredentialKind
     challenge: str
-    method: Method | None = None
+    method: AskedBy | None = None
     at: Millis | None = None
     malformed: str | None = None
+    account_id: str | None = None
 
 
 class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -265,6 +298,7 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     ``clock_behind_s`` is how far the wall clock stands behind the latest record: it has been set back.
     ``operator_id`` is whom the credential names, whether or not the operators' registry holds that person.
     ``source_ages`` tells for each source that has to be fresh how many seconds ago it last confirmed its registries.
+    ``presence`` is known where somebody asked by phone.
     """
 
     now: Millis
@@ -286,6 +320,7 @@ class Facts(Struct, frozen=True, gc=False, omit_defaults=True):
     source_ages: tuple[tuple[str, Count], ...] = ()
     permits: tuple[Permit, ...] = ()
     hours: tuple[WorkHours, ...] = ()
+    presence: Presence | None = None
 
 
 class Decision(Struct, frozen=True, gc=False):

@@ -67,9 +67,10 @@ class Registry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which kinds of credential are accepted: the static ``badge``, the rolling ``code``, or both."""
+    """Which kinds of credential are accepted: the static ``badge``, the rolling ``code``, and by phone the ``account``
+    of who has signed in."""
 
-    kinds: tuple[Literal["badge", "code"], ...] = ("badge", "code")
+    kinds: tuple[Literal["badge", "code", "account"], ...] = ("badge", "code", "account")
 
 
 class Offline(Struct, frozen=True, forbid_unknown_fields=True):

@@ -128,6 +128,16 @@ _TABLE = (
         "The machine's lock is offline, so a phone cannot unlock it.",
         "Check the lock's power and signal, or scan at the machine itself.",
         ("enterprise", "regulator"),
+        fixed=True,
+    ),
+    Reason(
+        "machine_without_clock",
+        "这台焊机的锁具没有准确的时钟，手机无法解锁。",
+        "请直接在焊机上扫码；请企业联系焊机厂家校准锁具时钟。",
+        "This machine's lock has no right clock, so a phone cannot unlock it.",
+        "Scan at the machine itself; the firm has to have the machine vendor set the lock's clock.",
+        ("machine_vendor",),
+        fixed=True,
     ),
     Reason(
         "enterprise_unknown",
@@ -334,6 +344,14 @@ _TABLE = (
         "Wait until that person has ended work and the machine has locked.",
         ("operator",),
         "supervisor",
+    ),
+    Reason(
+        "machine_unlocked",
+        "这台焊机已经为本人解锁，或者正在解锁。",
+        "请直接开始作业；焊机没有解锁的，过半分钟再试，或在焊机上扫码。",
+        "This machine is unlocked for you already, or is about to be.",
+        "Start work; if it stays locked, try again in half a minute, or scan at the machine itself.",
+        ("operator",),
     ),
     Reason(
         "permit_missing",

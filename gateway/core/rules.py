@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.core.credential import STEPS_OFF
 from gateway.core.hours import run_of, that_hold
+from gateway.core.lease import CLOCK_ERROR_S
 from gateway.core.model import Asked, Certificate, Employment, Facts, Millis
 from gateway.core.permits import counts_from_to, covers
 from gateway.core.policy import Age, Policy
@@ -107,6 +108,41 @@ def _chip_mismatch(case: Case) -> bool:
 
 def _enterprise_status(status: str) -> Callable[[Case], bool]:
     return lambda case: case.facts.enterprise is not None and case.facts.enterprise.status == status
+
+
+# --- by phone ---------------------------------------------------------------------------------------------------
+
+
+def _by_phone(case: Case) -> bool:
+    return _knows_machine(case) and case.asked.method == "phone"
+
+
+def _online(case: Case) -> bool:
+    """Its status says so and told a challenge, without which no grant fits."""
+    return case.facts.presence is not None and case.facts.presence.online and bool(case.asked.challenge)
+
+
+def _reached_by_phone(case: Case) -> bool:
+    return _by_phone(case) and _online(case)
+
+
+def _without_clock(case: Case) -> bool:
+    """INVARIANT: nothing unlocks late: a chip that asked for nothing gives nothing up, and keeps its challenge for
+    hours; only a clock that is right can tell it that a grant has waited on the way."""
+    presence = case.facts.presence
+    off_ms = presence.clock_off_ms if presence else None
+    return off_ms is None or abs(off_ms) > CLOCK_ERROR_S * 1000
+
+
+def _who_asks_by_phone(case: Case) -> bool:
+    return _by_phone(case) and case.facts.operator_id is not None
+
+
+def _unlocked_already(case: Case) -> bool:
+    """Their own session: a second grant for a challenge fits no more, and would only end the first."""
+    session, presence = case.facts.machine_session, case.facts.presence
+    own = session is not None and session.operator_id == case.facts.operator_id
+    return own and presence is not None and presence.unlocked
 
 
 # --- credential, operator and employment ------------------------------------------------------------------------
@@ -334,6 +370,13 @@ RULES = (
             Rule("machine_decommissioned", _machine_status("decommissioned")),
             Rule("machine_out_of_service", lambda case: case.facts.hold is not None),
             Rule("chip_mismatch", _chip_mismatch),
+        ),
+    ),
+    RuleGroup(_by_phone, (Rule("machine_offline", lambda case: not _online(case)),)),
+    RuleGroup(_reached_by_phone, (Rule("machine_without_clock", _without_clock),)),
+    RuleGroup(
+        _knows_machine,
+        (
             Rule("enterprise_unknown", lambda case: case.facts.enterprise is None),
             Rule("enterprise_production_suspended", _enterprise_status("production_suspended")),
             Rule("enterprise_licence_suspended", _enterprise_status("licence_suspended")),
@@ -363,6 +406,7 @@ RULES = (
         ),
     ),
     RuleGroup(_knows_machine, (Rule("machine_in_session", _taken),)),
+    RuleGroup(_who_asks_by_phone, (Rule("machine_unlocked", _unlocked_already),)),
     RuleGroup(_knows_who, (Rule("permit_missing", _permit_missing), Rule("permit_expired", _permit_expired))),
     RuleGroup(_knows_machine, (Rule("outside_permitted_hours", _outside_hours),)),
 )

@@ -7,7 +7,8 @@ or when even the longest relay time that its grant and renewals allow has passed
 
 from typing import Literal
 
-from gateway.core.model import Event, EventKind, Millis
+from gateway.core.lease import CLOCK_ERROR_S
+from gateway.core.model import Asked, Event, EventKind
 
 State = Literal["granted", "unlocked", "welding", "idle", "draining", "ended"]
 OPEN_STATES: tuple[State, ...] = ("granted", "unlocked", "welding", "idle", "draining")
@@ -140,10 +141,12 @@ def time_up_reason(state: State, silent_s: float, lease_s: int, draining: DrainR
     return "offline_too_long" if silent_s > lease_s else "lease_over"
 
 
-def starts_within_s(start_by_s: int, chip_clock: Millis | None) -> int:
+def starts_within_s(start_by_s: int, asked: Asked) -> int:
     """How long after its grant a relay may still close, seconds.
 
-    >>> starts_within_s(5, chip_clock=None)
-    30
+    A chip gives up what it asked for. By phone it has asked for nothing: its clock alone refuses what is late, and that
+    clock may be slow.
     """
-    return CHIP_GIVES_UP_S if chip_clock is None else start_by_s
+    if asked.method == "phone":
+        return start_by_s + CLOCK_ERROR_S
+    return CHIP_GIVES_UP_S if asked.at is None else start_by_s

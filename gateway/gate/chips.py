@@ -14,27 +14,60 @@ CHALLENGES_REMEMBERED = 8
 
 
 class Chip(Struct):
-    """One chip. ``challenge`` is its present one as far as is known, ``clock`` whether its status told the time."""
+    """One chip. ``challenge`` is its present one as far as is known, ``session_id`` what it runs.
+
+    ``at`` is the time by its own clock that it told last, None without one; ``heard_at`` when that was by ours.
+    """
 
     serial: str | None = None
     online: bool = True
     challenge: str | None = None
-    clock: bool = False
+    at: Millis | None = None
+    heard_at: Millis = 0
+    session_id: str | None = None
     before: list[str] = field(default_factory=list)
 
-    def takes(self, status: Status) -> bool:
+    @property
+    def clock(self) -> bool:
+        """Whether it told the time."""
+        return self.at is not None
+
+    @property
+    def clock_off_ms(self) -> int | None:
+        """How far its clock stood from ours when it told the time; what came late makes it look slow, never fast."""
+        return None if self.at is None else self.at - self.heard_at
+
+    def takes(self, status: Status, now: Millis) -> bool:
         """Take over what a status says; True if its challenge is a new one."""
         self.online = status.online
         if status.chip is not None:
             self.serial = status.chip
         if status.challenge is None:
             return False
-        self.clock = status.at is not None
-        fresh = status.challenge != self.challenge and status.challenge not in self.before
-        if status.challenge != self.challenge and self.challenge is not None:
+        if (status.challenge, status.at) != (self.challenge, self.at):  # else it is the one that came before
+            self.tells_time(status.at, now)
+        self.session_id = status.session_id
+        return self._shows(status.challenge)
+
+    def tells_time(self, at: Millis | None, now: Millis) -> None:
+        self.at, self.heard_at = at, now
+
+    def _shows(self, challenge: str) -> bool:
+        fresh = challenge != self.challenge and challenge not in self.before
+        if challenge != self.challenge and self.challenge is not None:
             self.before = [*self.before, self.challenge][-CHALLENGES_REMEMBERED:]
-        self.challenge = status.challenge
+        self.challenge = challenge
         return fresh
+
+    def stands_as(self, row: Row) -> None:
+        """Take over a row of the chips table where it says something else: another gateway has heard of it since."""
+        _, heard_at, online, serial, _, _, challenge, at = row
+        if (online, serial, challenge, at) == (self.online, self.serial, self.challenge, self.at):
+            return
+        self.online, self.serial, self.session_id = online, serial, None
+        self.tells_time(at, heard_at)
+        if challenge is not None:
+            self._shows(challenge)
 
 
 class Chips:
@@ -48,13 +81,30 @@ class Chips:
     def __getitem__(self, machine_id: str) -> Chip:
         return self._chips.get(machine_id) or Chip()
 
-    def take(self, machine_id: str, status: Status) -> bool:
-        return self._chips.setdefault(machine_id, Chip()).takes(status)
+    def take(self, machine_id: str, status: Status, now: Millis) -> bool:
+        return self._chips.setdefault(machine_id, Chip()).takes(status, now)
+
+    def tells_time(self, machine_id: str, at: Millis | None, now: Millis) -> Chip | None:
+        """Its clock is another one from now on; the chip, where anything is known of it."""
+        chip = self._chips.get(machine_id)
+        if chip is not None:
+            chip.tells_time(at, now)
+        return chip
+
+    def shift(self, by_ms: int) -> None:
+        """Our clock was set: what chips' clocks were held against is another one."""
+        for chip in self._chips.values():
+            chip.heard_at += by_ms
 
     def load(self, rows: Iterable[Row]) -> None:
         """Rows of the chips table."""
-        for machine_id, _, online, serial, _, _, challenge, at in rows:
-            self._chips[machine_id] = Chip(serial, online, challenge, at is not None)
+        for machine_id, heard_at, online, serial, _, _, challenge, at in rows:
+            self._chips[machine_id] = Chip(serial, online, challenge, at, heard_at)
+
+    def refresh(self, rows: Iterable[Row]) -> None:
+        """Take over what the database holds of some chips."""
+        for row in rows:
+            self._chips.setdefault(row[0], Chip()).stands_as(row)
 
     def load_seqs(self, seqs: dict[str, int]) -> None:
         self._seqs = seqs

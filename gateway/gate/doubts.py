@@ -1,5 +1,8 @@
-"""Events that speak of what memory does not hold: another gateway of the same database may know of it. It is looked up
-before they are handled."""
+"""What rests on more than memory holds: another gateway of the same database may know of it. It is looked up first.
+
+That is events of sessions and numbers that memory cannot tell, and whatever is asked by phone: a chip tells only one of
+the gateways what its challenge is.
+"""
 
 from collections.abc import Iterable
 
@@ -12,17 +15,21 @@ from gateway.wire.inbound import Inbound
 
 ABOUT_THE_LOCK = frozenset(("boot", "clock_reset"))
 """These concern whichever session is open at the machine, whether or not they name it. A tampering does too: memory
-must not mistake that for another one, which is locked already."""
+must not mistake that for another one, which is locked already. So does a clock that was reset: it may be known under
+another challenge."""
 
 
 def doubtful(state: GateState, batch: Iterable[Inbound]) -> dict[Key, str]:
-    """The machine of each event whose session or number memory cannot tell, by the event's key.
+    """The machine of each event whose session or number memory cannot tell, and of each ask by phone, by its key.
 
     INVARIANT: an event takes its step for the session that the database holds, whichever gateway opened it.
     """
     last: dict[str, int | None] = {}
     found: dict[Key, str] = {}
     for inbound in batch:
+        if (ask := inbound.phone) is not None:
+            found[ask.machine_id, "decision", ask.request_id] = ask.machine_id
+            continue
         if (told := _event(inbound)) is None:
             continue
         machine_id, event = told
@@ -47,7 +54,7 @@ def _event(inbound: Inbound) -> tuple[str, Event] | None:
 
 
 def _session_unknown(state: GateState, machine_id: str, event: Event) -> bool:
-    if event.kind == "tamper":
+    if event.kind in ("tamper", "clock_reset"):
         return True
     speaks_of_one = event.session_id is not None or event.kind in ABOUT_THE_LOCK
     return speaks_of_one and not state.sessions.knows(machine_id, event.session_id)

@@ -58,6 +58,7 @@ def in_words(record: Record) -> Iterator[str]:
             f"证书 certificate {mark} {held.number}  {held.item}  {held.valid_from or '?'} … {held.valid_until}  "
             f"{review}  {held.status}  {held.verification}"
         )
+    yield from _by_phone(body)
     yield from _permission(facts)
     for code in decision.reasons:
         yield from _reason("✗", code)
@@ -72,6 +73,19 @@ def in_words(record: Record) -> Iterator[str]:
     if decision.outcome == "allow":
         yield f"授权 grant     须在 start within {decision.start_by_s} s，有效 lease {decision.lease_s} s"
     yield f"依据 rests on  policy {body.policy[:16]}…, registry version {body.registry}, waited {facts.waited_ms} ms"
+
+
+def _by_phone(body: DecisionBody) -> Iterator[str]:
+    """Who had signed in, and what was known of the lock."""
+    presence = body.facts.presence
+    if body.asked.method != "phone":
+        return
+    yield f"手机 phone     账号 account {body.asked.account_id or '?'}"
+    if presence is not None:
+        online = "在线 online" if presence.online and body.asked.challenge else "不在线 offline"
+        off_ms = presence.clock_off_ms
+        clock = "没有时钟 without a clock" if off_ms is None else f"时钟相差 clock off by {off_ms / 1000:+.1f} s"
+        yield f"锁具 lock      {online}  {clock}"
 
 
 def _permission(facts: Facts) -> Iterator[str]:

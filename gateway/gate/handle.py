@@ -27,6 +27,9 @@ def _handle(state: GateState, inbound: Inbound, waited_ms: int, known: Known) ->
     if addressed is None:
         return reports.reject(state, inbound, None, "unknown", "topic: not one of the protocol's")
     machine_id, kind = addressed
+    if inbound.phone is not None:
+        asked: Key = (machine_id, "decision", inbound.phone.request_id)
+        return _repeated(asked) if known(asked) else requests.answer_phone(state, inbound.phone, waited_ms)
     if inbound.retained and kind != "status":
         return reports.reject(state, inbound, machine_id, kind, "retained: a replay; only status may be retained")
     try:

@@ -15,6 +15,7 @@ from gateway.gate.state import GateState
 from gateway.gate.strays import is_live, lock_stray
 from gateway.observe.events import EvidenceLost, Observed, Rejected, Renewed, Reported, SessionEnded, UsageTaken
 from gateway.store.ledger import Draft
+from gateway.store.prepared import Row
 from gateway.wire.codec import encode
 from gateway.wire.inbound import Inbound, Outbound
 from gateway.wire.topics import chip_topic
@@ -50,8 +51,17 @@ def record_event(state: GateState, machine_id: str, event: Event, payload: bytes
         command=lock_replaced(state, session, now) if session and ends and event.kind == "grant_rejected" else None,
         seq=(machine_id, state.chips.last_seq(machine_id), seen),
         lost=None if lost is None else (machine_id, now, *lost),
+        chip=_clock_reset(state, machine_id, event, now) if event.kind == "clock_reset" else None,
         observed=tuple(observed),
     )
+
+
+def _clock_reset(state: GateState, machine_id: str, event: Event, now: Millis) -> Row | None:
+    """Its clock is another one than its status told: the row to keep, where a status is known."""
+    chip = state.chips.tells_time(machine_id, event.at, now)
+    if chip is None or chip.challenge is None:
+        return None
+    return (machine_id, now, chip.online, chip.serial, None, None, chip.challenge, event.at)
 
 
 def _end_by(state: GateState, machine_id: str, event: Event, observed: list[Observed]) -> str | None:
@@ -169,7 +179,7 @@ def _usage_row(machine_id: str, usage: Usage, now: Millis) -> tuple[object, ...]
 def take_status(state: GateState, machine_id: str, status: Status) -> Entry:
     """Keep what the chip says of itself. A last will says only that it is gone; what it said before stays."""
     now, back = state.wall_ms(), status.online and not state.chips[machine_id].online
-    fresh = state.chips.take(machine_id, status)
+    fresh = state.chips.take(machine_id, status, now)
     session, entry = state.sessions.at_machine(machine_id), Entry()
     if session is not None:
         if fresh and status.session_id == session.session_id:
@@ -181,7 +191,7 @@ def take_status(state: GateState, machine_id: str, status: Status) -> Entry:
     chip = state.chips[machine_id]
     entry.chip = (
         machine_id,
-        now,
+        now if status.challenge is None else chip.heard_at,
         status.online,
         chip.serial,
         status.firmware,

@@ -3,11 +3,13 @@
 import secrets
 from base64 import urlsafe_b64encode
 
+from msgspec import structs
+
 from gateway.core.credential import kind_of, mask, read_code
 from gateway.core.decide import decide, standing
 from gateway.core.lease import CLOCK_ERROR_S, lasts_until, over_at
-from gateway.core.model import Asked, Decision, Facts, Millis, Request
-from gateway.core.session import CHIP_GIVES_UP_S
+from gateway.core.model import Asked, Decision, Facts, Millis, PhoneAsk, Request
+from gateway.core.session import CHIP_GIVES_UP_S, starts_within_s
 from gateway.gate.entry import DecisionBody, Entry
 from gateway.gate.leases import lock_unknown
 from gateway.gate.sessions import Session
@@ -37,15 +39,35 @@ def answer(state: GateState, machine_id: str, request: Request, waited_ms: int) 
     )
     if kind == "badge":
         facts = state.facts(machine_id, request.credential, waited_ms=waited_ms)
-        if state.lookups.offered and state.lookups.wanted(
-            request.credential, decide(asked, facts, state.rulebook), facts.now
-        ):
-            return Entry(awaits=request.credential)
-        return _decide(state, machine_id, asked, facts)
+        return _look_up_or_decide(state, machine_id, request.credential, asked, facts)
     code = read_code(request.credential) if kind == "code" else None
     use = state.codes.show(code, state.wall_ms()) if code else None
     named = code.operator_id if code and use else None
     return _decide(state, machine_id, asked, state.facts(machine_id, named, waited_ms=waited_ms, code=use))
+
+
+def answer_phone(state: GateState, ask: PhoneAsk, waited_ms: int) -> Entry:
+    """Decide what somebody asked by phone, for the challenge that the chip showed last."""
+    machine_id, operator_id = ask.machine_id, ask.operator_id
+    asked = Asked(
+        request_id=ask.request_id,
+        credential=mask(operator_id),
+        credential_kind="account",
+        challenge=state.chips[machine_id].challenge or "",
+        method="phone",
+        account_id=ask.account_id,
+    )
+    known = state.facts(machine_id, operator_id, waited_ms=waited_ms)
+    facts = structs.replace(known, presence=state.presence(machine_id, known.now))
+    return _look_up_or_decide(state, machine_id, operator_id, asked, facts)
+
+
+def _look_up_or_decide(state: GateState, machine_id: str, named: str, asked: Asked, facts: Facts) -> Entry:
+    """A refusal that fresher registries may cure waits until a source was asked about the person (docs/adr/0024)."""
+    lookups = state.lookups
+    if lookups.offered and lookups.wanted(named, decide(asked, facts, state.rulebook), facts.now):
+        return Entry(awaits=named)
+    return _decide(state, machine_id, asked, facts)
 
 
 def answer_unreadable(state: GateState, machine_id: str, request_id: str, problem: str, waited_ms: int) -> Entry:
@@ -61,8 +83,9 @@ def _decide(state: GateState, machine_id: str, asked: Asked, facts: Facts) -> En
     if decision.outcome == "allow":
         replaced = state.sessions.replace(machine_id, facts.operator_id, facts.now)
         grant = _grant(machine_id, asked, facts, decision)
-        session = _session(state, grant, asked, facts)
-        session.live.stands_until, session.live.asked_at = stands_until, asked.at
+        session = _session(state, grant, asked, facts, decision.start_by_s)
+        session.live.stands_until, session.live.answers = stands_until, asked.challenge
+        session.live.asked_at = _asked_at(asked, facts)
         session.live.replaced = next((one.session_id for one in replaced if one.machine_id == machine_id), None)
         state.sessions.open(session)
         state.offline.let_in(machine_id, facts.operator_id or "", facts.now)
@@ -114,9 +137,20 @@ def _grant(machine_id: str, asked: Asked, facts: Facts, decision: Decision) -> G
     )
 
 
-def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Session:
-    """In the books a chip takes the grant until it gives its request up: its clock may be slow."""
-    lease_until = lasts_until(facts.now + CHIP_GIVES_UP_S * 1000, grant.lease_s)
+def _asked_at(asked: Asked, facts: Facts) -> Millis | None:
+    """The moment of asking by the chip's clock, None where it has none."""
+    if asked.method != "phone":
+        return asked.at
+    off_ms = facts.presence.clock_off_ms if facts.presence else None
+    return None if off_ms is None else facts.now + off_ms
+
+
+def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts, start_by_s: int) -> Session:
+    """In the books a chip takes the grant until it gives its request up: its clock may be slow. By phone it has made
+    none: there it takes the grant as long as its clock, if that is right, may show the start-by."""
+    by_phone, asked_at = asked.method == "phone", _asked_at(asked, facts)
+    taken_within_s = starts_within_s(start_by_s, asked) if by_phone else CHIP_GIVES_UP_S
+    lease_until = lasts_until(facts.now + taken_within_s * 1000, grant.lease_s)
     return Session(
         session_id=grant.sid,
         machine_id=grant.aud,
@@ -126,7 +160,7 @@ def _session(state: GateState, grant: Grant, asked: Asked, facts: Facts) -> Sess
         granted_at=facts.now,
         unlocked_at=None,
         open_until=over_at(lease_until, state.drain_s),
-        has_clock=asked.at is not None and abs(facts.now - asked.at) <= CLOCK_ERROR_S * 1000,
+        has_clock=asked_at is not None and abs(facts.now - asked_at) <= CLOCK_ERROR_S * 1000,
         lease_s=grant.lease_s,
         leased_at=facts.now,
         lease_until=lease_until,

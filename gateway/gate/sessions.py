@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from gateway.core.lease import Renewal, over_at
 from gateway.core.model import Millis, OpenSession, Usage
-from gateway.core.session import TABLE, DrainReason, EndReason, State, Step, time_up_reason
+from gateway.core.session import CHIP_GIVES_UP_S, TABLE, DrainReason, EndReason, State, Step, time_up_reason
 from gateway.store.journal import CHANGED_COLUMNS, SESSION_COLUMNS
 from gateway.store.prepared import Row
 
@@ -27,7 +27,7 @@ class Live(Struct):
     ``stands_until``: when what it rests on ends. ``asked_with``: the challenge of renewals that the chip has not shown
     to have taken; the longest of them lasts ``asked_s``, and without them the lease lasts until ``held_until``.
     ``grant_refused``: the chip refused it for now. ``replaced``: the session whose place it took at its machine.
-    ``asked_at``: when it was asked for by the chip's clock.
+    ``asked_at``: when it was asked for by the chip's clock. ``answers``: the challenge that its grant is for.
     ``denied``: an unlock without a connection that was not right when it happened.
     """
 
@@ -42,6 +42,7 @@ class Live(Struct):
     grant_refused: bool = False
     replaced: str | None = None
     asked_at: Millis | None = None
+    answers: str | None = None
     denied: bool = False
     lock_sent_at: Millis = 0
     overdue: bool = False
@@ -103,6 +104,13 @@ class Session(Struct):
 
     def as_fact(self) -> OpenSession:
         return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
+
+    def holds(self, running: str | None, challenge: str | None, now: Millis) -> bool:
+        """Whether its chip, which runs ``running`` and shows ``challenge``, runs it or may yet take its grant."""
+        if self.state == "draining" or self.open_until < now:
+            return False
+        on_its_way = not self.live.grant_refused and now - self.granted_at < CHIP_GIVES_UP_S * 1000
+        return self.session_id == running or (on_its_way and challenge is not None and self.live.answers == challenge)
 
     def last_heard(self) -> Millis:
         """When the chip last spoke of it, as far as is known: a lease is renewed on its word alone."""

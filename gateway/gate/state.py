@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from gateway.core.model import CodeUse, Facts, Machine, Millis, Permit
+from gateway.core.model import CodeUse, Facts, Machine, Millis, Permit, Presence
 from gateway.core.permits import of_concern
 from gateway.core.policy import Rulebook
 from gateway.gate.agenda import Agenda
@@ -79,6 +79,7 @@ class GateState:
         """Take over what the database holds of some machines, where nothing of ours is under way."""
         news = self.sessions.refresh(machine_ids, about.sessions)
         self.chips.refresh_seqs(machine_ids, about.seqs, about.gaps)
+        self.chips.refresh(about.chips)
         self.sessions.shift(self._not_stored_ms(), news)
         self.sessions.drains_within(self.drain_s)
         for session in news:
@@ -108,6 +109,7 @@ class GateState:
         if before is None or abs(skew - before) < CLOCK_STEP_MS:
             return 0
         self.sessions.shift(skew - before)
+        self.chips.shift(skew - before)
         self.offline.shift(skew - before)
         self.settings.shift(skew - before)
         return skew - before
@@ -173,6 +175,12 @@ class GateState:
             permits=self.permits(machine, operator_id, now),
             hours=snapshot.hours_at(machine.uscc, machine_id) if machine else (),
         )
+
+    def presence(self, machine_id: str, now: Millis) -> Presence:
+        """What is known of a machine's lock, for whoever asks by phone."""
+        chip, session = self.chips[machine_id], self.sessions.at_machine(machine_id)
+        unlocked = session is not None and session.holds(chip.session_id, chip.challenge, now)
+        return Presence(chip.online, chip.clock_off_ms, unlocked)
 
     def permits(self, machine: Machine | None, operator_id: str | None, at: Millis) -> tuple[Permit, ...]:
         """The permits that a decision about this person at this machine has to know at that moment."""

@@ -122,6 +122,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAnswered:
+    """Whoever asked by phone got no answer. ``why``: stopping, busy, late or database."""
+
+    machine_id: str
+    request_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """One transaction is durable. ``seconds`` from handing it to the writer."""
 
@@ -217,6 +226,7 @@ Observed = (
     | JudgedAfterwards
     | StrayRelay
     | Answered
+    | NotAnswered
     | Committed
     | Trouble
     | Recovered

@@ -105,5 +105,7 @@ class Log:
                 self._log.error(
                     "decision.fault", machine_id=machine_id, request_id=asked.request_id, faults=decision.faults
                 )
+            case events.NotAnswered(machine_id, request_id, why):
+                self._log.warning("phone.unanswered", machine_id=machine_id, request_id=request_id, why=why)
             case _:
                 pass

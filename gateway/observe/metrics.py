@@ -20,6 +20,10 @@ class Metrics:
         self.decisions = Counter(
             "weldgate_decisions", "Decisions by outcome and division.", ["outcome", "division"], registry=registry
         )
+        self.methods = Counter("weldgate_asked", "Decisions by how they were asked for.", ["method"], registry=registry)
+        self.unanswered = Counter(
+            "weldgate_phone_unanswered", "Asked by phone and not answered.", ["why"], registry=registry
+        )
         self.reasons = Counter(
             "weldgate_reasons", "Reasons given in refusals, by division.", ["code", "division"], registry=registry
         )
@@ -125,6 +129,7 @@ class Metrics:
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.Decided: self._decided,
             events.Answered: self._answered,
+            events.NotAnswered: lambda event: self.unanswered.labels(event.why).inc(),
             events.Committed: self._committed,
             events.Repeated: lambda event: self.repeats.labels(event.kind).inc(),
             events.Reported: lambda event: self.events.labels(event.kind).inc(),
@@ -153,6 +158,7 @@ class Metrics:
     def _decided(self, event: events.Decided) -> None:
         division = event.facts.machine.division if event.facts.machine else "unknown"
         self.decisions.labels(event.decision.outcome, division).inc()
+        self.methods.labels(event.asked.method or "unknown").inc()
         for code in event.decision.reasons:
             self.reasons.labels(code, division).inc()
         for code in event.decision.warnings:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -99,12 +100,13 @@ class Book(Struct, frozen=True):
 
 
 class AboutMachines(Struct, frozen=True):
-    """What the database holds of some machines: open sessions, last event numbers, and what of them is missing as
-    (machine, first, last)."""
+    """What the database holds of some machines: open sessions, last event numbers, what of them is missing as (machine,
+    first, last), and what their chips said of themselves."""
 
     sessions: list[Row]
     seqs: dict[str, int]
     gaps: list[Row]
+    chips: list[Row]
 
 
 class _Lease(Struct):
@@ -209,9 +211,11 @@ def _upsert_seen(dialect: Dialect) -> Executable:
 
 
 def _upsert_chip(dialect: Dialect) -> Executable:
-    """The last status to arrive wins; what it does not say (a last will says little) stays."""
+    """The last status to arrive wins; what it does not say (a last will says little) stays. One that shows a challenge
+    and tells no time says that there is no clock."""
     statement = _UPSERTING[dialect.name](_chips)
-    values = {name: func.coalesce(statement.excluded[name], _chips.c[name]) for name in CHIP_COLUMNS}
+    values: dict[str, Any] = {name: func.coalesce(statement.excluded[name], _chips.c[name]) for name in CHIP_COLUMNS}
+    values["at"] = case((statement.excluded.challenge.is_(None), _chips.c.at), else_=statement.excluded.at)
     return _updating(statement, _chips, values, None)
 
 
@@ -267,6 +271,7 @@ def read_machines(connection: Connection, machine_ids: Sequence[str]) -> AboutMa
             sessions=rows(select(_sessions).where(_sessions.c.ended_at.is_(None)), _sessions),
             seqs=dict(rows(select(_seqs), _seqs)),
             gaps=rows(select(_lost.c.machine_id, _lost.c["first"], _lost.c["last"]).where(_closed), _lost),
+            chips=rows(select(_chips), _chips),
         )
 
 

@@ -1,11 +1,16 @@
 """The answer to a request and the order to a chip, from what was decided to the exact bytes."""
 
+import msgspec
 from msgspec import Struct
 
 from gateway.core.model import Millis
 from gateway.wire.codec import encode, wire_reasons
 from gateway.wire.messages import CommandMessage, DecisionMessage
 from gateway.wire.tokens import Command, Grant, Signer
+
+START_BY_LIMIT_S = 30
+"""No grant's start-by is later than this after it (the protocol's claim ``exp``)."""
+_decode_answer = msgspec.json.Decoder(DecisionMessage).decode
 
 
 class Answer(Struct, frozen=True, gc=False, array_like=True):
@@ -30,6 +35,11 @@ def finish(answer: Answer, signer: Signer) -> bytes:
             session_id=grant.sid if grant else None,
         )
     )
+
+
+def read_answer(reply: bytes) -> DecisionMessage:
+    """What an answer of ours says."""
+    return _decode_answer(reply)
 
 
 class Order(Struct, frozen=True, gc=False, array_like=True):

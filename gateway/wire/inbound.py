@@ -2,11 +2,16 @@
 
 from msgspec import Struct
 
+from gateway.core.model import PhoneAsk
+
 
 class Inbound(Struct, frozen=True, gc=False):
     """One arrived message. ``receipt`` is the link's own token for the acknowledgement; ``arrived_ns`` monotonic.
 
     ``response_topic`` and ``correlation`` are what an MQTT 5 sender asks its answer to go to and to carry.
+
+    INVARIANT: ``phone`` is set by the gateway itself (``by_phone``) and by nothing that comes from a broker: whoever
+    can publish as a chip cannot speak for who has signed in.
     """
 
     topic: str
@@ -16,6 +21,7 @@ class Inbound(Struct, frozen=True, gc=False):
     receipt: tuple[int, int]
     response_topic: str | None = None
     correlation: bytes | None = None
+    phone: PhoneAsk | None = None
 
 
 class Outbound(Struct, frozen=True, gc=False):

@@ -21,6 +21,7 @@ from gateway.core.model import (
     Operator,
     Override,
     Permit,
+    Presence,
     WorkHours,
 )
 from gateway.core.policy import Policy, Rulebook, parse
@@ -55,6 +56,15 @@ class Shown(Struct, forbid_unknown_fields=True):
     used: bool = False
 
 
+class ByPhone(Struct, forbid_unknown_fields=True):
+    """Somebody who has signed in asks: what was heard of the lock last. ``clock_off_s`` is None without a clock."""
+
+    online: bool = True
+    challenge: bool = True
+    clock_off_s: float | Literal["no clock"] = 0
+    unlocked: bool = False
+
+
 class Row(Struct, forbid_unknown_fields=True, frozen=True):
     """One case as it stands in the file."""
 
@@ -86,6 +96,7 @@ class Row(Struct, forbid_unknown_fields=True, frozen=True):
     hold: Literal["locked", "out_of_service"] | None = None
     override: Overriding | None = None
     code: Shown | None = None
+    by_phone: ByPhone | None = None
     permits: list[Fields] | None = None
     hours: list[Fields] = []
     source_ages: dict[str, int] = {}
@@ -200,6 +211,9 @@ def asked_of(row: Row) -> Asked:
     now = _now(row)
     if row.malformed is not None:
         return Asked(REQUEST_ID, credential="", credential_kind="malformed", challenge="", malformed=row.malformed)
+    if row.by_phone is not None:
+        challenge = "challenge-1" if row.by_phone.challenge else ""
+        return asked(at=None, credential_kind="account", method="phone", challenge=challenge, account_id="account-1")
     at = (millis(row.asked_at) if row.asked_at else now) if row.chip_clock else None
     return asked(at=at, credential_kind="badge" if row.credential == "names nobody" else row.credential)
 
@@ -232,6 +246,7 @@ def facts_of(row: Row) -> Facts:
         source_ages=tuple(sorted(row.source_ages.items())),
         permits=tuple(permit(**one) for one in _or_one(row.permits)),
         hours=tuple(work_hours(**one) for one in row.hours),
+        presence=_presence(row.by_phone),
         **person,
     )
 
@@ -254,6 +269,13 @@ def _or_one(rows: list[Fields] | None) -> list[Fields]:
 
 def _session(named: Named | None, now: int) -> OpenSession | None:
     return session(named.machine_id, named.operator_id, now) if named else None
+
+
+def _presence(phone: ByPhone | None) -> Presence | None:
+    if phone is None:
+        return None
+    off_ms = None if phone.clock_off_s == "no clock" else round(phone.clock_off_s * 1000)
+    return Presence(phone.online, off_ms, phone.unlocked)
 
 
 def _override(given: Overriding | None, now: int) -> Override | None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.core import decide as decide_module
 from gateway.core.decide import decide
-from gateway.core.model import Asked, Certificate, Decision, Facts, Permit
+from gateway.core.model import Asked, Certificate, Decision, Facts, Permit, Presence
 from gateway.core.policy import OFF_BY_DEFAULT, Observe, Policy, Rulebook, document, from_document
 from gateway.core.reasons import FIXED_CODES, REASONS
 from gateway.core.rules import CERTIFICATE_RULES, RULES, CertificateRule, Rule, RuleGroup
@@ -73,7 +73,7 @@ junk = st.one_of(
 
 @given(
     st.dictionaries(st.sampled_from(Facts.__struct_fields__), junk, min_size=1, max_size=4),
-    st.dictionaries(st.sampled_from(("malformed", "at", "credential_kind")), junk, max_size=2),
+    st.dictionaries(st.sampled_from(("malformed", "at", "credential_kind", "method", "challenge")), junk, max_size=2),
 )
 def test_decide_never_raises_whatever_it_is_given(in_facts: dict[str, Any], in_asked: dict[str, Any]) -> None:
     decision = decide(asked(**in_asked), facts(**in_facts), DEFAULT)
@@ -83,7 +83,8 @@ def test_decide_never_raises_whatever_it_is_given(in_facts: dict[str, Any], in_a
 
 @pytest.mark.parametrize("name", sorted(set(Facts.__struct_fields__) - {"operator_id"}))
 def test_a_fact_that_cannot_be_looked_at_denies(name: str) -> None:
-    decision = decide(asked(), facts(**{name: Bomb()}), STRICT)
+    by_phone = asked(method="phone", credential_kind="account") if name == "presence" else asked()
+    decision = decide(by_phone, facts(**{name: Bomb()}), STRICT)
     assert decision.outcome == "deny"
     assert "internal_error" in decision.reasons or name == "hold"  # whatever holds a machine holds it
 
@@ -351,12 +352,16 @@ def broken_rule(code: str) -> Iterator[None]:
         yield
 
 
+BY_PHONE, REACHED = asked(method="phone", credential_kind="account", at=None), facts(presence=Presence(True, 0))
+"""What every rule looks at."""
+
+
 @pytest.mark.parametrize("code", [*CODES_OF_RULES, *CODES_OF_CERTIFICATE_RULES])
 def test_invariant_a_rule_that_raises_denies_and_is_named(code: str) -> None:
     on = Policy(rules={code: "enforce"})
-    assert decide(asked(), facts(), Rulebook(on)).outcome == "allow"
+    assert decide(BY_PHONE, REACHED, Rulebook(on)).outcome == "allow"
     with broken_rule(code):
-        decision = decide(asked(), facts(), Rulebook(on))
+        decision = decide(BY_PHONE, REACHED, Rulebook(on))
     assert (decision.outcome, decision.reasons) == ("deny", ("internal_error",))
     assert decision.faults == (f"{code}: LookupError",)
 
@@ -368,7 +373,7 @@ def test_invariant_a_rule_that_raises_denies_even_where_it_would_only_warn_or_ob
         milder.append(Policy(rules={code: "warn"}))
     for policy in milder:
         with broken_rule(code):
-            decision = decide(asked(), facts(), Rulebook(policy))
+            decision = decide(BY_PHONE, REACHED, Rulebook(policy))
         assert "internal_error" in decision.reasons
 
 

@@ -11,9 +11,6 @@ CASES = load().case
 
 DROPPED_BEFORE_THE_DECISION = {"request_retained"}
 """A retained request is a replay: it is dropped and recorded without being decided or answered."""
-FACTS_COME_LATER = {
-    "machine_offline": "needs the unlock asked for by phone",
-}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
@@ -34,16 +31,15 @@ def test_no_case_is_written_twice() -> None:
     assert [case.what for case, one in zip(CASES, said, strict=True) if said.count(one) > 1] == []
 
 
-def test_every_reason_code_refuses_in_a_case_or_is_listed_with_why_it_cannot_yet() -> None:
+def test_every_reason_code_refuses_in_a_case_or_is_dropped_before() -> None:
     refusing = {code for case in CASES if case.outcome == "deny" for code in case.reasons}
-    not_yet = DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER)
-    assert refusing | not_yet == set(REASONS)
-    assert refusing & not_yet == set()
+    assert refusing | DROPPED_BEFORE_THE_DECISION == set(REASONS)
+    assert refusing & DROPPED_BEFORE_THE_DECISION == set()
 
 
-def test_a_code_has_a_rule_unless_its_facts_come_later() -> None:
+def test_every_code_of_a_decision_has_a_rule() -> None:
     ruled = {rule.code for group in RULES for rule in group.rules} | {rule.code for rule in CERTIFICATE_RULES}
-    assert set(REASONS) - ruled == DROPPED_BEFORE_THE_DECISION | set(FACTS_COME_LATER)
+    assert set(REASONS) - ruled == DROPPED_BEFORE_THE_DECISION
 
 
 def test_no_code_has_two_rules() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from gateway.core.decide import decide, standing
-from gateway.core.model import Asked, Decision, Facts, Override
+from gateway.core.lease import CLOCK_ERROR_S
+from gateway.core.model import Asked, Decision, Facts, Override, Presence
 from gateway.core.policy import Lease, Observe, Policy, Rulebook
 from gateway.core.reasons import REASONS
 from gateway.core.rules import CERTIFICATE_RULES
@@ -59,6 +60,8 @@ def _starts_within_s(request: Asked, decision: Decision) -> int:
     """A session's lease is counted from now on: when the chip takes its renewal is told by `core.lease`."""
     if request.credential_kind == "session":
         return 0
+    if request.method == "phone":
+        return decision.start_by_s + CLOCK_ERROR_S
     return decision.start_by_s if request.at is not None else CHIP_GIVES_UP_S
 
 
@@ -89,6 +92,18 @@ def test_invariant_a_grant_shortly_before_the_end_shrinks_to_fit(left_s: int, st
     now = _end_of(ALL_GOOD.now.date()) - left_s * 1000
     ending = facts(now=now, certificates=(certificate(valid_until=ALL_GOOD.now.date()),))
     decision = decide(asked(at=now), ending, DEFAULT)
+    assert (decision.start_by_s, decision.lease_s) == (start_by_s, lease_s)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "start_by_s", "lease_s"), [(7200, 30, 900), (990, 30, 900), (989, 30, 899), (91, 30, 1)]
+)
+def test_invariant_by_phone_a_grant_leaves_time_for_a_clock_that_is_slow(
+    left_s: int, start_by_s: int, lease_s: int
+) -> None:
+    now = _end_of(ALL_GOOD.now.date()) - left_s * 1000
+    ending = facts(now=now, certificates=(certificate(valid_until=ALL_GOOD.now.date()),), presence=Presence(True, 0))
+    decision = decide(asked(method="phone", credential_kind="account", at=None), ending, DEFAULT)
     assert (decision.start_by_s, decision.lease_s) == (start_by_s, lease_s)
 
 

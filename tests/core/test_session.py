@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from gateway.core.lease import CLOCK_ERROR_S
 from gateway.core.model import Event, EventKind
 from gateway.core.session import (
     CHIP_GIVES_UP_S,
@@ -18,6 +19,7 @@ from gateway.core.session import (
     step_of,
     time_up_reason,
 )
+from tests.core.matrix import asked
 
 STATES: tuple[State, ...] = get_args(State)
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -202,5 +204,9 @@ def test_every_reason_is_explained_in_words() -> None:
 
 def test_a_chip_without_a_clock_takes_a_grant_until_it_gives_up_its_request() -> None:
     assert CHIP_GIVES_UP_S == 30
-    assert starts_within_s(5, chip_clock=1_000_000) == 5
-    assert starts_within_s(5, chip_clock=None) == 30
+    assert starts_within_s(5, asked(at=1_000_000)) == 5
+    assert starts_within_s(5, asked(at=None)) == 30
+
+
+def test_a_chip_that_asked_for_nothing_takes_a_grant_until_its_clock_refuses_it_and_that_may_be_slow() -> None:
+    assert starts_within_s(5, asked(method="phone", at=None)) == 5 + CLOCK_ERROR_S

@@ -25,6 +25,7 @@ from gateway.core.model import (
     Permit,
     PermitLevel,
     PermitStatus,
+    Presence,
     Process,
     Verification,
     WorkHours,
@@ -193,12 +194,17 @@ source_ages: st.SearchStrategy[tuple[tuple[str, int], ...]] = mostly(
 codes: st.SearchStrategy[CodeUse | None] = mostly(
     None, st.builds(CodeUse, st.integers(0, 10**9), st.integers(-3, 3), st.booleans())
 )
+presences: st.SearchStrategy[Presence | None] = mostly(
+    Presence(True, 0),
+    st.none() | st.builds(Presence, st.booleans(), st.none() | st.integers(-200_000, 200_000), st.booleans()),
+)
 requests: st.SearchStrategy[Asked] = st.builds(
     asked,
     at=mostly(None, moments),
-    credential_kind=mostly("badge", st.sampled_from(["code", "session", "malformed"])),
+    credential_kind=mostly("badge", st.sampled_from(["code", "account", "session", "malformed"])),
     malformed=mostly(None, st.just("Expected `str`, got `int` - at `$.challenge`")),
-    method=st.sampled_from([None, "scan", "card", "keypad"]),
+    method=st.sampled_from([None, "scan", "card", "keypad", "phone"]),
+    challenge=mostly("challenge-1", st.just("")),
 )
 
 
@@ -209,6 +215,7 @@ def worlds(
     return st.builds(
         facts,
         now=now,
+        presence=presences,
         waited_ms=mostly(0, st.integers(0, 60_000)),
         clock_behind_s=mostly(0, st.integers(0, 100)),
         machine=machines,

@@ -7,13 +7,25 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gateway.core.model import Asked, Certificate, Control, ControlAct, Decision, Enterprise, Facts, Machine, Operator
+from gateway.core.model import (
+    Asked,
+    Certificate,
+    Control,
+    ControlAct,
+    Decision,
+    Enterprise,
+    Facts,
+    Machine,
+    Operator,
+    PhoneAsk,
+)
 from gateway.core.policy import Policy, Rulebook
 from gateway.gate.configs import configs_due, wanted
 from gateway.gate.entry import CommandBody, DecisionBody, Entry, EventBody
 from gateway.gate.handle import handle
 from gateway.gate.leases import on_time, work_off
 from gateway.gate.offline import lists_due
+from gateway.gate.phone import by_phone
 from gateway.gate.sessions import Session, Sessions
 from gateway.gate.state import GateState
 from gateway.registry.snapshot import Changed, Delta, Snapshot
@@ -73,7 +85,9 @@ class Gate(Struct):
 
     def deliver(self, topic: str, payload: bytes, *, retained: bool = False, waited_ms: int = 0) -> Entry:
         """One message as it arrives; what it leads to counts as recorded."""
-        inbound = Inbound(topic, payload, retained, 0, (1, 1))
+        return self._handle(Inbound(topic, payload, retained, 0, (1, 1)), waited_ms)
+
+    def _handle(self, inbound: Inbound, waited_ms: int = 0) -> Entry:
         self.state.in_doubt = False  # the pipeline reads back before each batch
         entry = handle(self.state, inbound, waited_ms * 1_000_000, lambda key: key in self.recorded)
         if entry.key is not None and entry.draft is not None:
@@ -119,6 +133,15 @@ class Gate(Struct):
     def status(self, machine_id: str = "HJ-0001", **different: Any) -> Entry:
         fields: dict[str, Any] = {"online": True, "chip": "CHIP-0001", "at": self.clock.now}
         return self.send("status", msgspec.json.encode(fields | different), machine_id)
+
+    # --- what people ask by phone ---
+
+    def phone(self, welder: str = "P000123", machine_id: str = "HJ-0001", **different: Any) -> Entry:
+        """Somebody who has signed in wants the machine unlocked."""
+        self.numbers += 1
+        fields = {"request_id": f"by-phone-{self.numbers:08}", "account_id": "account-1"} | different
+        waited_ms = fields.pop("waited_ms", 0)
+        return self._handle(by_phone(PhoneAsk(machine_id, welder, **fields), 0), waited_ms)
 
     # --- what happens by itself ---
 

@@ -20,34 +20,34 @@ def test_a_machine_whose_chip_never_spoke_is_online_as_far_as_anybody_knows() ->
 def test_a_challenge_is_news_once() -> None:
     chip = Chip()
     challenges = ["c-1", "c-1", "c-2", "c-1", "c-2", "c-3", "c-2"]
-    assert [chip.takes(Status(True, one)) for one in challenges] == [True, False, True, False, False, True, False]
+    assert [chip.takes(Status(True, one), 0) for one in challenges] == [True, False, True, False, False, True, False]
 
 
 def test_its_present_challenge_is_what_it_said_last_news_or_not() -> None:
     chip = Chip()
     for challenge in ("c-1", "c-2", "c-1"):
-        chip.takes(Status(True, challenge))
+        chip.takes(Status(True, challenge), 0)
         assert chip.challenge == challenge
 
 
 def test_challenges_of_before_are_no_news_for_a_while() -> None:
     chip = Chip()
     for number in range(CHALLENGES_REMEMBERED):
-        chip.takes(Status(True, f"c-{number}"))
-    assert not chip.takes(Status(True, "c-0"))
+        chip.takes(Status(True, f"c-{number}"), 0)
+    assert not chip.takes(Status(True, "c-0"), 0)
 
 
 def test_a_last_will_says_that_it_is_gone_and_leaves_all_else() -> None:
     chip = Chip()
-    chip.takes(Status(True, "c-1", "CHIP-0001", at=1))
-    assert not chip.takes(Status(False))
+    chip.takes(Status(True, "c-1", "CHIP-0001", at=1), 0)
+    assert not chip.takes(Status(False), 0)
     assert (chip.online, chip.challenge, chip.serial, chip.clock) == (False, "c-1", "CHIP-0001", True)
 
 
 @pytest.mark.parametrize("at", [None, 1_781_488_800_000])
 def test_whether_it_has_a_clock_shows_in_its_status(at: int | None) -> None:
     chip = Chip()
-    chip.takes(Status(True, "c-1", at=at))
+    chip.takes(Status(True, "c-1", at=at), 0)
     assert chip.clock == (at is not None)
 
 

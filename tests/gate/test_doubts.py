@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.core.model import PhoneAsk
 from gateway.gate.doubts import doubtful
+from gateway.gate.phone import by_phone
 from gateway.store.journal import AboutMachines
 from gateway.wire import topics
 from gateway.wire.inbound import Inbound
@@ -59,11 +61,22 @@ def test_a_tampering_is_always_looked_up(gate: Gate) -> None:
     assert machines(gate, event("tamper", 9, session.session_id)) == ["HJ-0001"]
 
 
-@pytest.mark.parametrize("kind", ["boot", "clock_reset"])
-def test_what_concerns_the_whole_lock_is_where_nobody_is_known_to_work_there(gate: Gate, kind: str) -> None:
-    assert machines(gate, event(kind)) == ["HJ-0001"]
+def test_what_concerns_the_whole_lock_is_where_nobody_is_known_to_work_there(gate: Gate) -> None:
+    assert machines(gate, event("boot")) == ["HJ-0001"]
     gate.running()
-    assert machines(gate, event(kind, 9)) == []
+    assert machines(gate, event("boot", 9)) == []
+
+
+def test_another_clock_always_is(gate: Gate) -> None:
+    """What is written of the chip then must not be older than what another gateway has heard of it."""
+    gate.running()
+    assert machines(gate, event("clock_reset", 9)) == ["HJ-0001"]
+
+
+def test_whatever_is_asked_by_phone_is_with_what_its_request_may_have_been_answered(gate: Gate) -> None:
+    ask = PhoneAsk("HJ-0002", "P000123", "by-phone-1", "account-1")
+    key = ("HJ-0002", "decision", "by-phone-1")
+    assert doubtful(gate.state, [by_phone(ask, 0)]) == {key: "HJ-0002"}
 
 
 @pytest.mark.parametrize("kind", ["arc_without_lease", "relay_stuck", "grant_rejected"])
@@ -105,7 +118,7 @@ def elsewhere() -> tuple[Gate, tuple[Any, ...]]:
 
 
 def found(gate: Gate, *sessions: tuple[Any, ...], **numbers: Any) -> None:
-    gate.state.refresh(["HJ-0001"], AboutMachines(list(sessions), numbers.get("seqs", {}), numbers.get("gaps", [])))
+    gate.state.refresh(["HJ-0001"], AboutMachines(list(sessions), numbers.get("seqs", {}), numbers.get("gaps", []), []))
 
 
 def test_a_tampered_lock_is_locked_whichever_gateway_opened_the_session(gate: Gate) -> None:

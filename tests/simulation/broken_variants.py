@@ -148,6 +148,11 @@ def _never_gives_up(patch: Patch) -> None:
     patch.setattr("simulator.grants._check_time", lambda *_: None)
 
 
+def _takes_any_clock_for_right(patch: Patch) -> None:
+    """A phone unlocks whatever the chip's clock is like."""
+    patch.setattr("gateway.gate.chips.Chip.clock_off_ms", property(lambda _: 0))
+
+
 def _takes_codes_twice(patch: Patch) -> None:
     show = Codes.show
 
@@ -324,6 +329,7 @@ VARIANTS: dict[str, Variant] = {
     "same challenge for ever": Variant(("I5",), _same_challenge_for_ever),
     "believes retained": Variant(("I5",), _believes_retained),
     "never gives up": Variant(("I5",), _never_gives_up),
+    "takes any clock for right": Variant(("I5",), _takes_any_clock_for_right),
     "takes codes twice": Variant(("I5",), _takes_codes_twice),
     "chip without lease": Variant(("I6",), _chip_without_lease),
     "no end by the calendar": Variant(("I6",), _no_end_by_the_calendar),

@@ -6,7 +6,7 @@ from random import Random
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.core.model import EventKind, Relay
 from gateway.wire import topics
@@ -78,6 +78,20 @@ class Lately:
         return max([self._value, *[value for _, value in self._before]])
 
 
+class TellsTime(Struct):
+    """Whether a gateway can know of the chip's clock as it is: since when, and which times and events would tell."""
+
+    set_at: int = -1
+    untold: bool = False
+    times: set[int] = field(default_factory=set)
+    after_seq: int = 0
+
+    def heard(self, at: int | None, seq: int | None = None) -> None:
+        """A status, or an event of its clock, is on record."""
+        if at in self.times if seq is None else seq > self.after_seq:
+            self.untold = False
+
+
 class ChipClocks(Struct):
     """``rate``: ticks of the monotonic clock in a true millisecond. ``wall_off_ms`` is None without a wall clock."""
 
@@ -121,6 +135,7 @@ class ChipHost:
         self.own_drain_s, self.policy_drain_s = Lately(config.drain_s), Lately(config.drain_s)
         """How long an arc may outlast a lease by what the chip goes by, and a lock by what the policy says."""
         self.lost_count = False
+        self.clock = TellsTime()
         self.visitor: Visitor | None = None
         self.arc = False
         self.accepted_at: int | None = None
@@ -226,6 +241,11 @@ class ChipHost:
         chip._flush()
         self._carry_out(chip._actions, Tick())
 
+    def set_clock(self, off_ms: int) -> None:
+        """Its wall clock is set; what it says from now on tells."""
+        self.clocks.wall_off_ms = off_ms
+        self.clock = TellsTime(self._world.timeline.now, True, set(), self.chip._seq)
+
     def lose_count(self) -> None:
         """It forgets how many events it made, and which; it begins with a low number and other ids."""
         self.lost_count = True
@@ -287,6 +307,8 @@ class ChipHost:
         if connection is None:
             return
         self._mid += 1
+        if self.clock.untold and message.retain:
+            self.clock.times.add(_told(message.payload).at or 0)
         if message.key is not None:
             self._keys[self._mid] = message.key
         elif self.modem_resends:
@@ -351,6 +373,13 @@ class ChipHost:
     def on_unreachable(self) -> None:
         if self.powered and self._connection is None:
             self._dial_later()
+
+
+class _At(Struct):
+    at: int | None
+
+
+_told = msgspec.json.Decoder(_At).decode
 
 
 def _claims(payload: bytes) -> Command:

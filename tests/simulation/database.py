@@ -14,6 +14,7 @@ from gateway.store.scribe import IN_DOUBT
 from gateway.wire.answer import finish, sign_order
 
 _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
+_CHALLENGE, _CHIP_AT = journal.CHIP_COLUMNS.index("challenge"), journal.CHIP_COLUMNS.index("at")
 _USAGE_SEQ = journal.USAGE_COLUMNS.index("seq")
 _ENDED_AT = _SESSION["ended_at"]
 _MACHINE, _OPERATOR = _SESSION["machine_id"], _SESSION["operator_id"]
@@ -136,6 +137,7 @@ def _about(database: Database, machine_ids: list[str]) -> AboutMachines:
             for machine, _, *gap in database.lost.values()
             if machine in machine_ids and gap[1] is not None
         ],
+        chips=[database.chips[machine_id] for machine_id in machine_ids if machine_id in database.chips],
     )
 
 
@@ -147,7 +149,9 @@ def _keep_reports(database: Database, batch: Batch) -> None:
             database.usage[row[0], row[1]] = row
     for row in batch.chips:
         before = database.chips.get(row[0], row)
-        database.chips[row[0]] = tuple(old if new is None else new for new, old in zip(row, before, strict=True))
+        kept = tuple(old if new is None else new for new, old in zip(row, before, strict=True))
+        at = before[_CHIP_AT] if row[_CHALLENGE] is None else row[_CHIP_AT]
+        database.chips[row[0]] = (*kept[:_CHIP_AT], at)
     database.codes |= dict.fromkeys(tuple(row) for row in batch.codes)
     for code in batch.codes[:1]:
         database.codes = {row: None for row in database.codes if row[0] >= code[0] - CODES_KEPT_STEPS}

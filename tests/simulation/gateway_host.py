@@ -6,15 +6,16 @@ what it held in memory is gone.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 
+from gateway.core.model import PhoneAsk
 from gateway.core.policy import Rulebook
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, Unanswered
 from gateway.gate.state import GateState
 from gateway.observe.events import Observed
 from gateway.pipeline import Pipeline
@@ -98,6 +99,7 @@ class Process:
         self.held_back = False
         self.held: list[Inbound] = []
         self.tick_at: int | None = None
+        self.asking: list[Coroutine[Any, Any, None]] = []
         self.stopping = False
         self.pipeline = Pipeline(
             self.state, cast(Writer, ModelWriter(host, self)), ModelLink(host, self), host.observed
@@ -163,6 +165,8 @@ class GatewayHost:
     def _die(self, process: Process, why: str, *, silently: bool) -> None:
         process.alive = False
         process.loop.end()
+        for asking in process.asking:
+            asking.close()
         if silently:
             process.scribe = Lost()  # on the same machine
         if process.task is not None:
@@ -294,6 +298,20 @@ class GatewayHost:
     def observed(self, event: Observed) -> None:
         """Nothing observes here; the invariants look at what is durable and what is published."""
 
+    # --- phones ---
+
+    def ask(self, ask: PhoneAsk, answered: Callable[[bytes | None], None]) -> None:
+        """Somebody's phone asks this gateway; of a process that ends meanwhile nothing more is heard."""
+        process = self.process
+        if process is None:
+            return
+        if self.frozen_until > self._around.timeline.now:
+            self._around.timeline.at(self.frozen_until, self.ask, ask, answered)
+            return
+        process.asking.append(_asking(process.pipeline, ask, answered))
+        process.loop.create_task(process.asking[-1], name="phone")
+        self.run_ready()
+
     # --- link ---
 
     def _dial(self) -> None:
@@ -343,6 +361,13 @@ class GatewayHost:
 
     def on_unreachable(self) -> None:
         self._around.timeline.after(int(self._random.random() * 4_000), self._dial)
+
+
+async def _asking(pipeline: Pipeline, ask: PhoneAsk, answered: Callable[[bytes | None], None]) -> None:
+    try:
+        answered(await pipeline.ask(ask))
+    except Unanswered:
+        answered(None)
 
 
 def _listed(state: GateState) -> list[int]:

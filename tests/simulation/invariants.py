@@ -2,15 +2,18 @@
 
 from collections import deque
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from gateway.core.credential import kind_of
-from gateway.core.model import Usage
+from gateway.core.lease import CLOCK_ERROR_S
+from gateway.core.model import PhoneAsk, Usage
 from gateway.core.policy import Offline
 from gateway.gate.entry import CommandBody, DecisionBody, EventBody
+from gateway.gate.phone import key_of
 from gateway.store import journal, orders
 from gateway.store.journal import Batch
 from gateway.store.ledger import Draft, Key
@@ -18,6 +21,7 @@ from gateway.wire import topics
 from gateway.wire.inbound import Outbound
 from simulator.chip import GIVE_UP_MS
 from simulator.signals import Event, MessageArrived, Scanned
+from simulator.watch import CLOCK_JUMP_MS
 from tests.simulation.basis import Basis
 from tests.simulation.chip_host import ChipHost
 from tests.simulation.evidence import Evidence
@@ -29,6 +33,7 @@ from tests.simulation.verdict import Broken
 
 _SESSION = {name: place for place, name in enumerate(journal.SESSION_COLUMNS)}
 _CHANGED = {name: place for place, name in enumerate(journal.CHANGED_COLUMNS)}
+_CHIP_AT = journal.CHIP_COLUMNS.index("at")
 _decode_body = msgspec.json.Decoder(DecisionBody).decode
 _decode_event = msgspec.json.Decoder(EventBody).decode
 _decode_command = msgspec.json.Decoder(CommandBody).decode
@@ -44,6 +49,8 @@ class _Answered(Struct):
 
 class _Numbered(Struct):
     seq: int
+    kind: str
+    at: int | None = None
 
 
 _number = msgspec.json.Decoder(_Numbered).decode
@@ -58,6 +65,18 @@ class Question(Struct):
     machine_id: str
     challenge: str
     credential: str
+
+
+class Phoned(Struct):
+    """What was asked by phone: ``at`` is when it was on record, ``start_by_s`` how long the grant was for then.
+
+    ``clock_known``: a gateway could know how the chip's clock stood.
+    """
+
+    at: int
+    challenge: str
+    start_by_s: int
+    clock_known: bool
 
 
 class Kept(Struct):
@@ -106,6 +125,8 @@ class Invariants:
         self._listed: dict[str, list[tuple[str, int]]] = {}
         self._open_of: dict[str, str] = {}
         self._questions: dict[str, Question] = {}
+        self._asked_by_phone: set[Key] = set()
+        self._phoned: dict[Key, Phoned] = {}
         self._used: set[str] = set()
         self._allows: dict[Key, Kept] = {}
         self._replies: dict[Key, bytes | None] = {}
@@ -130,6 +151,27 @@ class Invariants:
         self.stats.count("requests")
         self.note(host.machine_id, f"asks {request_id} for {credential!r}")
         self._questions[request_id] = Question(self.timeline.now, host.machine_id, challenge, credential)
+
+    # --- phones ---
+
+    def phone_asked(self, ask: PhoneAsk) -> None:
+        self.stats.count("asked by phone")
+        self.note(ask.operator_id, f"asks {ask.request_id} by phone for {ask.machine_id}")
+        self._asked_by_phone.add(key_of(ask))
+
+    def phone_answered(self, ask: PhoneAsk, reply: bytes) -> None:
+        """INVARIANTS 1 and 2: what is handed over is on record."""
+        on_record = self._replies.get(key_of(ask))
+        if on_record != reply:
+            self.breaks("I1" if on_record is None else "I2", f"{ask.request_id} got an answer that is not on record")
+
+    def _decided_by_phone(self, key: Key, body: DecisionBody) -> None:
+        if key not in self._asked_by_phone:
+            self.breaks("I1", f"{key[2]} of {key[0]} is on record as asked by phone, and nobody did")
+        known = not self.chips[key[0]].clock.untold
+        self._phoned[key] = Phoned(self.timeline.now, body.asked.challenge, body.decision.start_by_s, known)
+
+    # --- relays ---
 
     def relay_closed(self, host: ChipHost, event: Event) -> None:
         session = host.chip.session
@@ -170,18 +212,31 @@ class Invariants:
         if not isinstance(event, MessageArrived) or event.retained:
             self.breaks("I5", f"the relay of {machine_id} closed by {type(event).__name__}, retained or no message")
             return
-        question = self._questions.get(kept.request_id)
-        if question is None or question.machine_id != machine_id:
-            self.breaks("I5", f"the relay of {machine_id} closed for a request that it never made")
+        key: Key = (machine_id, "decision", kept.request_id)
+        question, phoned = self._questions.get(kept.request_id), self._phoned.get(key)
+        asked = phoned or question
+        if asked is None or (question is not None and question.machine_id != machine_id):
+            self.breaks("I5", f"the relay of {machine_id} closed for a request that nobody made")
             return
-        if question.challenge in self._used:
+        if asked.challenge in self._used:
             self.breaks("I5", f"the relay of {machine_id} closed by a challenge that was answered before")
-        self._used.add(question.challenge)
-        waited_ms = self.timeline.now - question.at
-        if waited_ms > GIVE_UP_MS / host.clocks.rate + ROUNDING_MS:
+        self._used.add(asked.challenge)
+        waited_ms, may_wait_ms = self.timeline.now - asked.at, GIVE_UP_MS / host.clocks.rate + ROUNDING_MS
+        if phoned is not None:
+            self.stats.count("unlocks by phone")
+            may_wait_ms = self._may_wait_ms(host, phoned)
+        if waited_ms > may_wait_ms:
             self.breaks("I5", f"the relay of {machine_id} closed {waited_ms} ms after asking")
-        if event.payload != self._replies.get((machine_id, "decision", kept.request_id)):
+        if event.payload != self._replies.get(key):
             self.breaks("I1", f"the relay of {machine_id} closed by other bytes than those on record")
+
+    def _may_wait_ms(self, host: ChipHost, phoned: Phoned) -> float:
+        """How long a grant by phone may be on its way: by the chip's clock, as far as a gateway can know it, and as
+        far as the gateway's own is right."""
+        error_ms, decided_at = self.ground.limits.clock_error_ms, phoned.at - 4 * self.ground.limits.slowest_commit_ms
+        if error_ms is None or not phoned.clock_known or host.clock.set_at > decided_at:
+            return inf
+        return (phoned.start_by_s + CLOCK_ERROR_S) * 1000 + 2 * error_ms + CLOCK_JUMP_MS + ROUNDING_MS
 
     def _alone(self, host: ChipHost, kept: Kept) -> None:
         """INVARIANT 4, at the relays: nobody has two closed ones, and none closes for a session that is over."""
@@ -258,6 +313,8 @@ class Invariants:
         self.evidence.committed(gateway.client_id, batch, self.sessions, self.open_at)
         for machine_id, _, first, last in batch.lost:
             self._gaps.setdefault(machine_id, []).append((first, last))
+        for row in batch.chips:
+            self.chips[row[0]].clock.heard(row[_CHIP_AT])
         for row in batch.lists:
             self._listed.setdefault(row[0], []).extend(_welders(row[-1]))
 
@@ -269,7 +326,10 @@ class Invariants:
             self._decided(draft, reply)
         elif draft.kind == "event":
             body = _decode_event(draft.body)
-            self.events.setdefault(draft.machine_id or "", set()).add(_number(body.payload).seq)
+            told = _number(body.payload)
+            if told.kind == "clock_reset":
+                self.chips[draft.machine_id or ""].clock.heard(told.at, told.seq)
+            self.events.setdefault(draft.machine_id or "", set()).add(told.seq)
             if body.judged is not None:
                 self.basis.decided(body.judged)
         elif draft.kind == "command":
@@ -286,6 +346,8 @@ class Invariants:
         body = _decode_body(draft.body)
         self.basis.decided(body)
         self._replies[key] = reply
+        if body.asked.method == "phone":
+            self._decided_by_phone(key, body)
         grant = draft.answer.grant if draft.answer else None
         if (draft.outcome == "allow") != (grant is not None):
             self.breaks("I1", f"{key[2]} of {key[0]} is on record as {draft.outcome}, but its answer says otherwise")

@@ -121,6 +121,7 @@ def make_plan(config: Config) -> list[Act]:
     random = Random(f"{config.seed}/plan")
     until = config.hours * HOUR_MS
     acts = _visits(config, random, until) + _faults(config, random, until) + _around_midnight(config, random, until)
+    acts = _by_phone(config, acts)
     return sorted((act for act in acts if act.at < until), key=lambda act: act.at)
 
 
@@ -171,6 +172,27 @@ def _around_midnight(config: Config, random: Random, until: int) -> list[Act]:
             kind = random.choice(("chip cut", "chip cut", "chip stall", "gateway dies", "broker crash", "gateway cut"))
             acts += _fault(config, random, kind, midnight - random.randrange(5_000, 1_800_000))
     return acts
+
+
+# --- phones -----------------------------------------------------------------------------------------------------
+
+
+def _by_phone(config: Config, acts: list[Act]) -> list[Act]:
+    """In most runs some ask by phone instead; also while a lock that is still taken for online cannot be reached."""
+    random = Random(f"{config.seed}/phones")
+    share = random.choice((0, 0.15, 0.15, 0.6))
+    asked = [_phoned(act, act.visit, random) if act.visit and random.random() < share else act for act in acts]
+    for act in acts if share else ():
+        if act.what in ("chip cut", "chip stall") and act.much > NOTICED_MS and random.random() < 0.5:
+            visit = _visit(config, random, f"P{random.randrange(config.people):06}")
+            visit = msgspec.structs.replace(visit, machine_id=f"HJ-{act.whom:04}", shows="phone")
+            asked.append(Act(act.at + random.randrange(NOTICED_MS // 2), "visit", int(visit.person[1:]), visit=visit))
+    return asked
+
+
+def _phoned(act: Act, visit: Visit, random: Random) -> Act:
+    shows = random.choice(("phone", "phone", "phone", "phone twice"))
+    return msgspec.structs.replace(act, visit=msgspec.structs.replace(visit, shows=shows))
 
 
 # --- faults -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.simulation.ground import Ground, Held, Limits
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import Line, Network, Weather
 from tests.simulation.people import Person
+from tests.simulation.phones import Phones
 from tests.simulation.plan import DAY_S, HOUR_MS, Act, Config
 from tests.simulation.real_database import RealDatabase
 from tests.simulation.statistics import Statistics
@@ -75,9 +76,10 @@ class Simulation:
         self.chips = self._make_chips(verify)
         self.invariants.chips = self.ground.chips = {host.machine_id: host for host in self.chips}
         self._codes: deque[str] = deque(maxlen=20)
-        self.people = [Person(self.timeline, self._credential) for _ in range(config.people)]
+        phones = Phones(self.timeline, self.invariants, Random(f"{config.seed}/phone"))
+        self.people = [Person(self.timeline, self._credential, phones) for _ in range(config.people)]
         self._around = self._make_surroundings()
-        self.gateways = self._make_gateways()
+        self.gateways = phones.gateways = self._make_gateways()
 
     def _held(self, session_id: str) -> Held | None:
         return self.invariants.held(session_id)
@@ -274,7 +276,7 @@ class Simulation:
             case "stall":
                 self.network.stall(host.line, span, up=act.detail == "up", down=act.detail == "down")
             case "clock" if host.clocks.wall_off_ms is not None:
-                host.clocks.wall_off_ms = span
+                host.set_clock(span)
             case "says":
                 host.say_falsely(act.detail, span)  # type: ignore[arg-type]
             case "count":

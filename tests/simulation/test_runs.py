@@ -73,7 +73,14 @@ def test_every_kind_of_fault_is_injected_and_the_people_get_in() -> None:
         "registry", "registry silent", "replay", "rule fails", "scribe dies", "tamper",
     ):  # fmt: skip
         assert f" {kind}" in faults
-    for what in ("allows", "renewals taken", "commands sent", "offline unlocks", "session_ends on record"):
+    for what in (
+        "allows",
+        "renewals taken",
+        "commands sent",
+        "offline unlocks",
+        "unlocks by phone",
+        "session_ends on record",
+    ):
         assert f" {what}" in done.stdout
 
 
