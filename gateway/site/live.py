@@ -5,48 +5,22 @@ a second.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
-from msgspec import Raw, Struct
-from sqlalchemy import Connection
+from msgspec import Struct
 
-from gateway.core.model import Millis
 from gateway.observe.events import Committed, Observed
 from gateway.site.parts import Parts
-from gateway.store.ledger import read_head
-from gateway.store.tables import LedgerRow, metadata
+from gateway.store.following import AT_ONCE, Line, lines_after
 
 LOOK_EVERY_S = 1.0
 """How often to look for what other processes have written."""
-AT_ONCE = 500
 KEPT = 200
 """Lines that one watcher may lag behind; then its oldest are dropped: a page shows what is, not all that was."""
-_ledger = metadata.tables[LedgerRow.__tablename__]
 
 
-class Line(Struct, frozen=True):
-    """One record as far as watchers need it; ``body`` is its JSON."""
-
-    seq: int
-    at: Millis
-    kind: str
-    machine_id: str | None
-    message_id: str | None
-    operator_id: str | None
-    outcome: str | None
-    body: Raw
-
-
-class _Record(Struct):
-    body: Raw
-
-
-_NAMED = tuple(name for name in Line.__struct_fields__ if name != "body")
-_decode = msgspec.json.Decoder(_Record).decode
 Wanted = Callable[[Line], bool]
 
 
@@ -106,20 +80,3 @@ def _put(queue: "asyncio.Queue[Line]", line: Line) -> None:
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(line)
-
-
-def latest(connection: Connection) -> int:
-    """The number of the last record."""
-    head = read_head(connection)
-    return head.seq if head else 0
-
-
-def lines_after(connection: Connection, seq: int) -> list[Line]:
-    """The next records after ``seq``."""
-    columns = [_ledger.c[name] for name in (*_NAMED, "record")]
-    query = sa.select(*columns).where(_ledger.c.seq > seq).order_by(_ledger.c.seq).limit(AT_ONCE)
-    return [_line(row) for row in connection.execute(query).mappings()]
-
-
-def _line(row: Mapping[Any, Any]) -> Line:
-    return Line(**{name: row[name] for name in _NAMED}, body=_decode(row["record"]).body)

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.observe.events import Committed
-from gateway.site.live import KEPT, Follower, Line, latest
+from gateway.site.live import KEPT, Follower
+from gateway.store.following import Line, latest
 from gateway.store.ledger import Draft, append_to
 from tests.site.served import Town
 

@@ -27,7 +27,7 @@ texts = st.text(max_size=40)
 amounts = st.floats(0, 1e6, allow_nan=False)
 relays = st.sampled_from(["closed", "open"])
 plain: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
