@@ -6,6 +6,7 @@ import pytest
 from gateway.core.lease import CLOCK_ERROR_S, lasts_until, over_at
 from gateway.core.model import PhoneAsk, Status
 from gateway.core.policy import Credentials, Policy, Rulebook
+from gateway.core.session import CHIP_GIVES_UP_S
 from gateway.gate.entry import Entry
 from gateway.gate.explain import decide_again, in_words
 from gateway.gate.phone import by_phone, is_for_the_chip
@@ -294,6 +295,18 @@ def test_two_taps_at_once_of_one_person_are_one_unlock(gate: Gate) -> None:
     session = gate.session()
     assert reasons(gate.phone()) == ("machine_unlocked",)
     assert gate.session() is session
+
+
+def test_two_taps_that_two_gateways_hear_are_one_unlock(gate: Gate) -> None:
+    """The other one's grant is on its way, for a challenge that is not known here."""
+    other = make_gate()
+    other.status(challenge="shown-1", relay="open", session_id=None)
+    assert reasons(other.phone()) == ()
+    opened = other.sessions.take_changes()[1]
+    gate.read_back(*opened)
+    assert reasons(gate.phone()) == ("machine_unlocked",)
+    gate.clock.pass_s(CHIP_GIVES_UP_S)
+    assert reasons(gate.phone()) == (), "by now it would have been taken"
 
 
 def test_of_two_people_who_tap_at_once_one_gets_in(gate: Gate) -> None:
