@@ -106,8 +106,10 @@ class Session(Struct):
         return OpenSession(self.session_id, self.machine_id, self.operator_id, self.open_until)
 
     def holds(self, running: str | None, challenge: str | None, now: Millis) -> bool:
-        """Whether its chip, which runs ``running`` and shows ``challenge``, runs it or may yet take its grant. For which
-        challenge another gateway has granted it is not known here: it may be this one."""
+        """Whether its chip, which runs ``running`` and shows ``challenge``, runs it or may yet take its grant.
+
+        For which challenge another gateway has granted it is not known here: it may be this one.
+        """
         if self.state == "draining" or self.open_until < now:
             return False
         on_its_way = not self.live.grant_refused and now - self.granted_at < CHIP_GIVES_UP_S * 1000

@@ -1,5 +1,6 @@
 """Many lock chips behind one MQTT connection: they ask, report, and remember every message that comes back."""
 
+import socket
 import time
 from collections.abc import Callable
 from itertools import count
@@ -50,6 +51,7 @@ class Chips:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
+        self._client.on_socket_open = _at_once
         self._client.max_inflight_messages_set(0)
         self._client.reconnect_delay_set(1, 1)
         self._port = port
@@ -199,3 +201,8 @@ def a_request(credential: str, request_id: str, **other: Any) -> dict[str, Any]:
         "at": now_ms(),
     }
     return message | other
+
+
+def _at_once(_client: paho.Client, _data: Any, sock: Any) -> None:
+    """No waiting for more to send (Nagle): it would make every answer look 40 ms slower."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
