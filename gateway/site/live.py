@@ -5,10 +5,12 @@ a second.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
+from aiohttp import web
 from msgspec import Struct
 
 from gateway.observe.events import Committed, Observed
@@ -25,10 +27,12 @@ Wanted = Callable[[Line], bool]
 
 
 class Watcher(Struct):
-    """What a page wants to hear, and the number of the last record that it was asked about."""
+    """What a page wants to hear, and the number of the last record that it was asked about. ``machine_id`` where it
+    wants to hear of one machine alone."""
 
     wanted: Wanted
     seq: int
+    machine_id: str | None
 
 
 class Follower:
@@ -52,28 +56,37 @@ class Follower:
             if self._watchers:
                 with suppress(sa.exc.DBAPIError):
                     last = min(watcher.seq for watcher in self._watchers.values())
-                    self._tell(await self._parts.read(lines_after, last))
+                    self._tell(await self._parts.read(lines_after, last), last)
 
     @contextmanager
-    def watch(self, wanted: Wanted, seq: int) -> Iterator["asyncio.Queue[Line]"]:
-        """Lines after ``seq`` that are wanted: read it before the state that the page shows."""
+    def watch(self, wanted: Wanted, seq: int, machine_id: str | None = None) -> Iterator["asyncio.Queue[Line]"]:
+        """Lines after ``seq`` that are wanted: read it before the state that the page shows. Who wants one machine's
+        names it: a morning's welders then cost nothing for the records of all others."""
         queue: asyncio.Queue[Line] = asyncio.Queue(KEPT)
-        self._watchers[queue] = Watcher(wanted, seq)
+        self._watchers[queue] = Watcher(wanted, seq, machine_id)
         self._wake.set()
         try:
             yield queue
         finally:
             del self._watchers[queue]
 
-    def _tell(self, lines: list[Line]) -> None:
+    def _tell(self, lines: list[Line], after: int) -> None:
+        """What was read after a record. Who began to watch meanwhile, and from before it, is told next time."""
+        of_machine: defaultdict[str | None, list[Line]] = defaultdict(list)
+        for line in lines:
+            of_machine[line.machine_id].append(line)
         for queue, watcher in self._watchers.items():
-            for line in lines:
-                if line.seq > watcher.seq:
-                    watcher.seq = line.seq
-                    if watcher.wanted(line):
-                        _put(queue, line)
+            if watcher.seq < after:
+                continue
+            for line in lines if watcher.machine_id is None else of_machine.get(watcher.machine_id, ()):
+                if line.seq > watcher.seq and watcher.wanted(line):
+                    _put(queue, line)
+            watcher.seq = max(watcher.seq, lines[-1].seq if lines else 0)
         if len(lines) == AT_ONCE:
             self._wake.set()
+
+
+FOLLOWER: web.AppKey[Follower] = web.AppKey("follower", Follower)
 
 
 def _put(queue: "asyncio.Queue[Line]", line: Line) -> None:

@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
 
 from gateway.observe.events import Committed
+from gateway.site import live
 from gateway.site.live import KEPT, Follower
-from gateway.store.following import Line, latest
+from gateway.store.following import Line, latest, lines_after
 from gateway.store.ledger import Draft, append_to
 from tests.site.served import Town
 
@@ -61,6 +65,42 @@ async def test_who_comes_late_hears_what_was_written_since_its_page_was_read(sit
                 assert await told(late, 1) == ["HJ-0002"]
             await asyncio.sleep(0)
             assert early.empty(), "nobody hears anything twice"
+
+
+async def test_who_watches_one_machine_hears_of_no_other(site: Town) -> None:
+    async with following(site) as follower:
+        seq = await site.parts.read(latest)
+        with follower.watch(lambda _: True, seq, "HJ-0002") as one, follower.watch(lambda _: True, seq) as everything:
+            write(site, "HJ-0001", "HJ-0002", "HJ-0001", "HJ-0002")
+            assert await told(everything, 4) == ["HJ-0001", "HJ-0002", "HJ-0001", "HJ-0002"]
+            assert await told(one, 2) == ["HJ-0002", "HJ-0002"]
+            write(site, "HJ-0002")
+            assert await told(one, 1) == ["HJ-0002"]
+
+
+async def test_who_begins_to_watch_while_records_are_read_misses_none(
+    site: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(site) as follower:
+        seq = await site.parts.read(latest)
+        with follower.watch(lambda _: True, seq) as early:
+            write(site, "HJ-0001")
+            assert await told(early, 1) == ["HJ-0001"]
+            reading, read_on = asyncio.Event(), asyncio.Event()
+
+            def held(*asked: Any) -> list[Line]:
+                loop.call_soon_threadsafe(reading.set)
+                asyncio.run_coroutine_threadsafe(read_on.wait(), loop).result(WITHIN_S)
+                return lines_after(*asked)
+
+            loop = asyncio.get_running_loop()
+            monkeypatch.setattr(live, "lines_after", held)
+            write(site, "HJ-0002")
+            await reading.wait()
+            with follower.watch(lambda _: True, seq) as late:
+                read_on.set()
+                assert await told(late, 2) == ["HJ-0001", "HJ-0002"]
+            assert await told(early, 1) == ["HJ-0002"]
 
 
 async def test_a_commit_of_this_process_is_told_at_once(site: Town) -> None:
