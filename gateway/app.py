@@ -108,6 +108,7 @@ class Gateway:
             code_keys,
             self._hub,
             self._upkeep.hurry.set,
+            self._pipeline.ask,
             settings.trusted_proxies,
             settings.address,
             settings.provider is not None,

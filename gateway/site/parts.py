@@ -1,12 +1,13 @@
 """The parts of the gateway that pages use."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
+from gateway.core.model import PhoneAsk
 from gateway.gate.state import GateState
 from gateway.observe.events import Observer
 from gateway.site.guard import Network
@@ -20,7 +21,8 @@ T = TypeVar("T")
 class Parts(Struct, frozen=True):
     """``state`` is the event loop's; ``engine`` blocks: use it through ``read`` and ``write``. ``address`` is where
     people reach the site, None: whatever address they used. ``by_provider``: an identity provider vouches for people,
-    too. ``hurry`` has registries and orders taken over now."""
+    too. ``hurry`` has registries and orders taken over now. ``ask`` asks the gate for an unlock and returns the exact
+    answer within so many seconds, or raises Unanswered."""
 
     state: GateState
     engine: Engine
@@ -28,6 +30,7 @@ class Parts(Struct, frozen=True):
     code_keys: tuple[bytes, ...]
     observe: Observer
     hurry: Callable[[], None]
+    ask: Callable[[PhoneAsk, float], Awaitable[bytes]]
     proxies: tuple[Network, ...] = ()
     address: str | None = None
     by_provider: bool = False

@@ -14,10 +14,10 @@ from gateway.clock import monotonic_ns
 from gateway.core.accounts import Role
 from gateway.errors import WeldGateError
 from gateway.observe.events import Denied, PageAnswered, Trouble
-from gateway.site import assets, filters
+from gateway.site import assets, filters, stream
 from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
-from gateway.site.live import Follower
+from gateway.site.live import FOLLOWER, Follower
 from gateway.site.parts import Parts
 from gateway.site.routes import Page
 from gateway.site.texts import LANGUAGES, NAMES, Language
@@ -28,7 +28,6 @@ LANGUAGE_COOKIE = "language"
 FORM_TOKEN = "form_token"  # noqa: S105  (a field's name)
 MAX_COOKIE_CHARACTERS = 128
 AioHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-FOLLOWER: web.AppKey[Follower] = web.AppKey("follower", Follower)
 
 
 class Site:
@@ -41,6 +40,7 @@ class Site:
 
     def add_to(self, app: web.Application) -> None:
         app[FOLLOWER] = self._follower
+        stream.add_to(app)
         environment = aiohttp_jinja2.setup(
             app,
             loader=jinja2.PackageLoader("gateway.site"),

@@ -95,8 +95,12 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **context: Any) -> web.StreamResponse:
         """A rendered page or, below ``parts/``, a piece of one."""
-        body = aiohttp_jinja2.render_string(template, self.request, {"visit": self, **context})
+        body = self.rendered(template, **context)
         return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
+
+    def rendered(self, template: str, **context: Any) -> str:
+        """The text of a page or of a piece of one."""
+        return aiohttp_jinja2.render_string(template, self.request, {"visit": self, **context})
 
     def problem(self, status: int, what: str, remedy: str) -> web.StreamResponse:
         """A page that says what is wrong and what to do, in the visitor's language."""

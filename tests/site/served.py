@@ -1,8 +1,9 @@
 """The site over a real database with a small town's registries, and visitors who use it as a browser would."""
 
+import asyncio
 import csv
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 from gateway.core.accounts import Account, Provider, Role
 from gateway.core.policy import Policy, Rulebook
 from gateway.gate.state import GateState
-from gateway.observe.events import Observed
+from gateway.observe.events import Hub, Observed
 from gateway.registry.importer import Store, import_files
 from gateway.registry.snapshot import Snapshot, read_delta
 from gateway.site import oidc
@@ -26,6 +27,7 @@ from gateway.store import accounts
 from gateway.store.vault import Keys, SealKey, Vault
 from tests.gate.gates import CODE_KEY, NOW, Clock
 from tests.registry.people import FILES, FIRM
+from tests.site.gate import Gate, gate_on
 
 HOST = "127.0.0.1"
 VAULT = Vault(Keys(b"i" * 32, (SealKey(1, 0, b"v" * 32),)))
@@ -71,12 +73,13 @@ class Visitor:
 
 
 class Town:
-    """A site that is served; ``seen`` is what its observers heard."""
+    """A site that is served; ``gate`` decides behind it, ``seen`` is what its observers heard."""
 
-    def __init__(self, engine: Engine, clock: Clock, parts: Parts) -> None:
-        self.engine, self.clock, self.parts = engine, clock, parts
+    def __init__(self, engine: Engine, clock: Clock, parts: Parts, gate: Gate) -> None:
+        self.engine, self.clock, self.parts, self.gate = engine, clock, parts, gate
         self.seen: list[Observed] = []
         self.port = 0
+        self.stop: Callable[[], Awaitable[None]] = _not_served
 
     @property
     def url(self) -> str:
@@ -105,6 +108,10 @@ class Town:
             yield visitor
 
 
+async def _not_served() -> None:
+    raise AssertionError("nothing is served")
+
+
 @asynccontextmanager
 async def town(
     engine: Engine, folder: Path, proxies: tuple[Network, ...] = (), provider: Provider | None = None
@@ -112,32 +119,40 @@ async def town(
     """Served on a port of its own, with the registries of ``tests.registry.people``."""
     clock = Clock()
     import_files(
-        Store(engine, VAULT), [_written(folder / f"{name}.csv", rows) for name, rows in FILES.items()], clock.now
+        Store(engine, VAULT), [written(folder / f"{name}.csv", rows) for name, rows in FILES.items()], clock.now
     )
     state = GateState(Snapshot(), Rulebook(Policy()), clock, (CODE_KEY,))
     state.snapshot.apply(read_delta(engine, 0))
     seen: list[Observed] = []
-    parts = Parts(
-        state, engine, VAULT, (CODE_KEY,), seen.append, lambda: None, proxies, by_provider=provider is not None
-    )
-    served = Town(engine, clock, parts)
-    served.seen = seen
-    app = web.Application()
-    Site(parts, Follower(parts), (*PAGES, *oidc.pages(provider))).add_to(app)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0).start()
-        served.port = runner.addresses[0][1]
-        yield served
-    finally:
-        await runner.cleanup()
+    everybody = Hub()
+    everybody.add(seen.append)
+    async with gate_on(engine, state, everybody) as gate:
+        parts = Parts(
+            *(state, engine, VAULT, (CODE_KEY,), everybody, gate.hurry, gate.ask, proxies),
+            by_provider=provider is not None,
+        )
+        follower = Follower(parts)
+        everybody.add(follower)
+        served = Town(engine, clock, parts, gate)
+        served.seen = seen
+        app = web.Application()
+        Site(parts, follower, (*PAGES, *oidc.pages(provider))).add_to(app)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        following = asyncio.create_task(follower.run(), name="ledger follower")
+        try:
+            await web.TCPSite(runner, HOST, 0).start()
+            served.port, served.stop = runner.addresses[0][1], runner.cleanup
+            yield served
+        finally:
+            following.cancel()
+            await runner.cleanup()
 
 
-def _written(path: Path, rows: list[list[str]]) -> Path:
+def written(path: Path, rows: list[list[str]]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 
 
-__all__ = ["NOW", "PASSWORD", "PIN", "Shown", "Town", "Visitor", "town"]
+__all__ = ["NOW", "PASSWORD", "PIN", "Shown", "Town", "Visitor", "town", "written"]

@@ -68,8 +68,9 @@ async def test_every_page_has_the_headers_that_protect_it(site: Town) -> None:
 async def test_files_may_be_kept_for_ever_under_the_digest_of_what_they_hold(site: Town) -> None:
     async with site.visitor() as visitor:
         for asset in assets().values():
-            shown = await visitor.client.get(site.url + asset.url)
-            assert (shown.status, shown.headers["Cache-Control"]) == (200, FOR_EVER)
+            async with visitor.client.get(site.url + asset.url) as shown:
+                assert (shown.status, shown.headers["Cache-Control"]) == (200, FOR_EVER)
+                assert await shown.read() == asset.body
         assert (await visitor.client.get(site.url + "/static/000000000000/site.css")).status == 404
 
 
