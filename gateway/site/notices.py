@@ -7,5 +7,6 @@ NOTICES: Mapping[str, str] = {
     "others_ended": "其他设备上的登录都已结束。",
     "disabled": "账号已停用，它的登录都已结束。",
     "enabled": "账号已恢复使用。",
+    "session_ending": "已要求上锁。",
 }
 """In Chinese; translated like any other text."""

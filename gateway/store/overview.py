@@ -279,6 +279,12 @@ def latest_records(connection: Connection, machine_id: str, kind: RecordKind, li
     return _all(Stored, connection, query.order_by(_ledger.c.seq.desc()).limit(limit))
 
 
+def decision_on(connection: Connection, machine_id: str, request_id: str) -> Stored | None:
+    """What was decided on one request."""
+    asked = (_ledger.c.machine_id == machine_id, _ledger.c.kind == "decision", _ledger.c.message_id == request_id)
+    return _first(Stored, connection, _records().where(*asked))
+
+
 def decisions_between(
     connection: Connection, machine_id: str, operator_id: str, since: Millis, until: Millis
 ) -> list[Stored]:
