@@ -19,6 +19,7 @@ from gateway.registry.standing import staff_on
 from gateway.site.passwords import hash_of
 from gateway.store import accounts
 from gateway.store.access import Access, reveal
+from gateway.store.overview import operator
 from gateway.store.vault import Vault, VaultError
 
 MAKER = "weldgate demo"
@@ -94,8 +95,9 @@ def _staff(connection: Connection, role: Role, login: str, where: str) -> SignIn
 
 
 def _account(connection: Connection, role: Role, login: str, where: str, secret: str) -> None:
-    now = now_ms()
-    account, _ = accounts.add(connection, role, login, f"样例 {login}", where, MAKER, now)
+    now, known = now_ms(), operator(connection, login)
+    name = known.name if known and known.name else f"样例 {login}"
+    account, _ = accounts.add(connection, role, login, name, where, MAKER, now)
     accounts.set_secret(connection, account, hash_of(secret), now)
 
 
