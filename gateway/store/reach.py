@@ -40,10 +40,11 @@ def _table(row: Any) -> sa.Table:
 _machines, _firms, _employments = _table(MachineRow), _table(EnterpriseRow), _table(EmploymentRow)
 
 
-def within(reach: Reach, table: sa.FromClause, today: date) -> Condition:
+def within(reach: Reach, table: sa.FromClause, today: date | None = None) -> Condition:
     """Which rows of a table lie within the reach. INVARIANT: every query that a page makes carries it.
 
-    ``table`` may be an alias. A table that is not listed here cannot be read through a reach: KeyError.
+    ``table`` may be an alias; ``today`` is needed for what is about people. A table that is not listed here cannot be
+    read through a reach: KeyError.
     """
     original = table.element if isinstance(table, sa.Alias) else table
     assert isinstance(original, sa.Table)
@@ -57,31 +58,32 @@ def in_division(column: sa.ColumnElement[str], prefix: str) -> Condition:
     return (column >= prefix) & (column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
 
 
-def _placed(reach: Reach, table: sa.FromClause, _: date) -> Condition:
+def _placed(reach: Reach, table: sa.FromClause, _: date | None) -> Condition:
     """Rows with a division and a firm of their own, and nobody's name."""
     if reach.division is not None:
         return in_division(table.c.division, reach.division)
     return table.c.uscc == reach.uscc if reach.uscc is not None else NOTHING
 
 
-def _happened(reach: Reach, table: sa.FromClause, today: date) -> Condition:
+def _happened(reach: Reach, table: sa.FromClause, today: date | None) -> Condition:
     """Rows with a division, a firm and a person."""
     if _of_one_person(reach):
         return _own(reach, table)
     return _placed(reach, table, today)
 
 
-def _person(reach: Reach, table: sa.FromClause, today: date) -> Condition:
+def _person(reach: Reach, table: sa.FromClause, today: date | None) -> Condition:
     """Rows about a person."""
     if _of_one_person(reach):
         return _own(reach, table)
     if reach.division == "":
         return sa.true()
+    assert today is not None, "who employs a person is a matter of the day"
     work = _employments.alias("work")
     return table.c.operator_id.in_(sa.select(work.c.operator_id).where(_employer(reach, work), employed(work, today)))
 
 
-def _employment(reach: Reach, table: sa.FromClause, _: date) -> Condition:
+def _employment(reach: Reach, table: sa.FromClause, _: date | None) -> Condition:
     """A person's own employments; else those at firms within it, and nothing of others."""
     if _of_one_person(reach):
         return _own(reach, table)
@@ -90,7 +92,7 @@ def _employment(reach: Reach, table: sa.FromClause, _: date) -> Condition:
 
 def _employer(reach: Reach, work: sa.FromClause) -> Condition:
     if reach.division is None:
-        return _placed(reach, work, date.min)
+        return _placed(reach, work, None)
     firms = _firms.alias("employer")
     return work.c.uscc.in_(sa.select(firms.c.uscc).where(in_division(firms.c.division, reach.division)))
 
@@ -100,7 +102,7 @@ def employed(work: sa.FromClause, today: date) -> Condition:
     return (work.c.since <= today) & (work.c.until.is_(None) | (work.c.until >= today))
 
 
-def _at_machine(reach: Reach, table: sa.FromClause, today: date) -> Condition:
+def _at_machine(reach: Reach, table: sa.FromClause, today: date | None) -> Condition:
     """Rows about a machine as it is registered today, and perhaps a person."""
     if _of_one_person(reach):
         return _own(reach, table)
@@ -119,7 +121,7 @@ def _own(reach: Reach, table: sa.FromClause) -> Condition:
     return table.c.operator_id == reach.operator_id if reach.operator_id else NOTHING
 
 
-Rule = Callable[[Reach, sa.FromClause, date], Condition]
+Rule = Callable[[Reach, sa.FromClause, date | None], Condition]
 _ROWS: tuple[tuple[Any, Rule], ...] = (
     (MachineRow, _placed),
     (EnterpriseRow, _placed),

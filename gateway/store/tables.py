@@ -577,6 +577,12 @@ class DecisionRow(SQLModel, table=True):
             sqlite_where=text("outcome = 'deny'"),
             postgresql_where=text("outcome = 'deny'"),
         ),
+        Index(
+            "ix_decisions_offline",
+            "at",
+            sqlite_where=text("kind = 'offline'"),
+            postgresql_where=text("kind = 'offline'"),
+        ),
     )
     seq: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -702,7 +708,7 @@ class PairRow(SQLModel, table=True):
     """A person who has unlocked a machine: in how many sessions, and when the first and the last of them was."""
 
     __tablename__ = "pairs"
-    __table_args__ = _BY_KEY
+    __table_args__ = (Index(None, "operator_id"), _BY_KEY)
     machine_id: str = Field(primary_key=True, max_length=32)
     operator_id: str = Field(primary_key=True, max_length=256)
     sessions: int = Field(sa_column=Column(BigInteger, nullable=False))

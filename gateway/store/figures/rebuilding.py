@@ -51,8 +51,8 @@ class Difference(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """From where what was counted is there as a whole: records after ``seq``, decisions and sessions from a day on, None
-    always."""
+    """Since when what was counted is there as a whole: records after ``seq``, decisions and sessions from a day on;
+    None: always."""
 
     seq: int
     ledger_from: int | None

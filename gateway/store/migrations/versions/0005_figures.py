@@ -88,8 +88,9 @@ def _decisions() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_decisions")),
     )
     _indexes("decisions", ("at",), ("division", "at"), ("uscc", "at"), ("machine_id", "at"), ("operator_id", "at"))
-    refused = sa.text("outcome = 'deny'")
-    op.create_index("ix_decisions_refused", "decisions", ["at"], sqlite_where=refused, postgresql_where=refused)
+    for name, where in (("refused", "outcome = 'deny'"), ("offline", "kind = 'offline'")):
+        some = sa.text(where)
+        op.create_index(f"ix_decisions_{name}", "decisions", ["at"], sqlite_where=some, postgresql_where=some)
     _by_key(
         "decision_reasons",
         ("code", "at", "seq"),
@@ -125,6 +126,7 @@ def _sessions() -> None:
     people = (_text("machine_id", 32), _text("operator_id", 256))
     times = (_whole("first_at"), _whole("last_at"))
     _by_key("pairs", ("machine_id", "operator_id"), *people, _whole("sessions"), *times)
+    _indexes("pairs", ("operator_id",))
 
 
 def downgrade() -> None:
