@@ -15,6 +15,7 @@ from gateway import __version__
 from gateway.clock import now_ms
 from gateway.core.session import OPEN_STATES
 from gateway.errors import DatabaseUnavailable, WeldGateError
+from gateway.figures import Keeper
 from gateway.gate.state import GateState
 from gateway.keys import open_code_keys
 from gateway.mqtt.link import Hooks, Link
@@ -52,6 +53,8 @@ TICK_S = 1.0
 COLLECT_EVERY = (20_000, 20, 100)
 """Thresholds of the collector: the main path makes no cycles, and looking for them takes time from it."""
 DRAIN_WITHIN_S = 10.0
+FIGURES_WAIT_FOR = 64
+"""Messages in the inbox while which nothing is counted for pages."""
 DISCONNECT_WITHIN_S = 5.0
 
 
@@ -113,6 +116,8 @@ class Gateway:
             settings.address,
             settings.provider is not None,
         )
+        counted = open_engine(settings.database, migrate=False, durable=False)
+        self._keeper = Keeper(counted, lambda: self._pipeline.waiting > FIGURES_WAIT_FOR, self._hub)
         self._follower = Follower(parts)
         self._hub.add(self._follower)
         self._site = Site(parts, self._follower, (*PAGES, *oidc.pages(settings.provider)))
@@ -136,6 +141,7 @@ class Gateway:
                 group.create_task(self._keep_time(), name="timekeeper"),
                 group.create_task(self._lookup.run(), name="look-ups"),
                 group.create_task(self._follower.run(), name="ledger follower"),
+                group.create_task(self._keeper.run(), name="figures"),
             ]
             await self._stop.wait()
             await self._drain(pipeline)

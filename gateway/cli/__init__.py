@@ -19,6 +19,7 @@ _COMMANDS = (
     "certificate",
     "demo",
     "enterprise",
+    "figures",
     "keys",
     "machine",
     "operator",

@@ -143,7 +143,7 @@ class Committed:
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something outside failed. ``where`` is broker, broker_queue, database, registry, policy, clock, api, look-up,
-    shutdown or a source's name."""
+    figures, shutdown or a source's name."""
 
     where: str
     problem: str
@@ -181,6 +181,17 @@ class RegistryLoaded:
     confirmed_at: int
     rows: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresFolded:
+    """Records and sessions were counted for pages; ``behind`` records are not yet. The write lock was held for
+    ``held_s``; None where there was nothing to write."""
+
+    records: int
+    sessions: int
+    behind: int
+    held_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +243,7 @@ Observed = (
     | Recovered
     | RegistryLoaded
     | PolicyAdopted
+    | FiguresFolded
     | SourceSynced
     | LookedUp
     | PageAnswered

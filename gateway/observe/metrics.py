@@ -119,6 +119,15 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.figures_behind = Gauge(
+            "weldgate_figures_behind_records", "Records that are not counted for pages yet.", registry=registry
+        )
+        self.figures_held = Histogram(
+            "weldgate_figures_transaction_seconds",
+            "How long counting for pages held the database's write lock at a time.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
         self.clock = Gauge(
             "weldgate_clock_behind_seconds", "How far the clock stands behind the latest record.", registry=registry
         )
@@ -143,6 +152,7 @@ class Metrics:
             events.UsageFolded: self._usage_folded,
             events.Trouble: lambda event: self.errors.labels(event.where).inc(),
             events.RegistryLoaded: self._registry_loaded,
+            events.FiguresFolded: self._figures_folded,
             events.LookedUp: lambda event: self.lookups.labels(event.outcome).inc(),
             events.PageAnswered: lambda event: self.pages.labels(event.role, f"{event.status // 100}xx").observe(
                 event.seconds
@@ -179,6 +189,11 @@ class Metrics:
         division = event.division or "unknown"
         for what, seconds in (("enabled", event.enabled_s), ("arc", event.arc_s), ("idle", event.idle_s)):
             self.usage.labels(what, division).inc(seconds)
+
+    def _figures_folded(self, event: events.FiguresFolded) -> None:
+        self.figures_behind.set(event.behind)
+        if event.held_s is not None:
+            self.figures_held.observe(event.held_s)
 
     def _registry_loaded(self, event: events.RegistryLoaded) -> None:
         self.version.set(event.version)

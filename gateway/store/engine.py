@@ -19,8 +19,11 @@ SQLITE_CHECKPOINT_PAGES = 2048
 _READS = "weldgate_reads"
 
 
-def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False) -> Engine:
+def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False, durable: bool = True) -> Engine:
     """An engine for ``url``; makes a SQLite file's folder and, unless told otherwise, upgrades the schema.
+
+    Without ``durable`` a commit may be lost with the power, whole: for what can be made anew. Nobody waits for the disk
+    then while it holds the write lock.
 
     Raises DatabaseUnavailable when the URL cannot be used.
     """
@@ -32,6 +35,8 @@ def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False) -> 
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _sqlite_connect)
             event.listen(engine, "begin", _sqlite_begin)
+        if not durable:
+            event.listen(engine, "connect", _RELAXED[engine.dialect.name])
         if migrate:
             from gateway.store.schema import upgrade
 
@@ -76,6 +81,23 @@ def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _rec
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _sqlite_relaxed(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    """The log is on the disk with the scribe's next commit, and before it is copied into the file."""
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _postgresql_relaxed(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    cursor = dbapi_connection.cursor()
+    cursor.execute("SET synchronous_commit TO off")
+    cursor.close()
+    dbapi_connection.commit()
+
+
+_RELAXED = {"sqlite": _sqlite_relaxed, "postgresql": _postgresql_relaxed}
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -34,6 +34,7 @@ from gateway.store.tables import (
     OfflineListRow,
     PolicyRow,
     SessionRow,
+    UncountedUsage,
     UsageRow,
     UsedCodeRow,
     metadata,
@@ -49,6 +50,7 @@ _codes = metadata.tables[UsedCodeRow.__tablename__]
 _seqs = metadata.tables[EventSeqRow.__tablename__]
 _lost = metadata.tables[LostEvidenceRow.__tablename__]
 _lists = metadata.tables[OfflineListRow.__tablename__]
+_uncounted = metadata.tables[UncountedUsage.__tablename__]
 _UPSERTING: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -136,6 +138,7 @@ class Journal:
         self._open_session = Prepared(insert(_sessions), dialect, SESSION_COLUMNS)
         self._change_session = Prepared(_change_session(), dialect, CHANGED_COLUMNS)
         self._usage = Prepared(_upsert_newer(dialect, _usage), dialect, USAGE_COLUMNS)
+        self._uncounted = Prepared(_upsert_newer(dialect, _uncounted), dialect, _names(_uncounted))
         self._chips = Prepared(_upsert_chip(dialect), dialect, CHIP_COLUMNS)
         self._codes = Prepared(insert(_codes), dialect, CODE_COLUMNS)
         self._forget_codes = Prepared(delete(_codes).where(_codes.c.step < bindparam("step")), dialect, ("step",))
@@ -144,7 +147,8 @@ class Journal:
         self._lists = Prepared(insert(_lists), dialect, _names(_lists))
 
     def commit(self, connection: Connection, batch: Batch) -> tuple[Head, list[bytes | None], list[bytes]]:
-        """Write the whole batch in one transaction; on any error nothing of it is written. Then sign its orders.
+        """Write the whole batch in one transaction; on any error nothing of it is written. Then sign its orders. Usage
+        is marked as not counted yet (``gateway.store.figures.folding``).
 
         INVARIANT: a decision's record and its session are durable together or not at all, and the database's unique
         indexes decide who gets the machine and who used a code. Raises the driver's IntegrityError where a message is
@@ -157,6 +161,7 @@ class Journal:
             for statement, rows in (
                 (self._open_session, batch.opened),
                 (self._usage, batch.usage),
+                (self._uncounted, [row[:3] for row in batch.usage]),
                 (self._chips, batch.chips),
                 (self._codes, batch.codes),
                 (self._forget_codes, [(code[0] - CODES_KEPT_STEPS,) for code in batch.codes[:1]]),

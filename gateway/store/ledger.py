@@ -255,7 +255,7 @@ def check(rows: Iterable[Stored], head: Head | None, anchor: Anchor = BEGINNING)
         if row.seq != seq + 1:
             missing = f"{seq + 1} to {row.seq - 1}" if row.seq > seq + 2 else str(seq + 1)
             yield Finding(row.seq, f"record {missing} before it is missing")
-        yield from _check_row(row, digest, follows=row.seq == seq + 1 and digest is not _PURGED)
+        yield from check_row(row, digest, follows=row.seq == seq + 1 and digest is not _PURGED)
         if row.seq == anchor.seq and row.hash != anchor.hash:
             yield Finding(row.seq, "it is not the record at which the chain begins: one of the two was changed")
         purged = _purged_to(row) or purged
@@ -310,7 +310,8 @@ def _latest(before: Millis, row: Stored) -> Millis:
     return row.at if row.kind == "gateway" else max(before, row.at)
 
 
-def _check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:
+def check_row(row: Stored, before: bytes, *, follows: bool) -> Iterator[Finding]:
+    """Everything wrong with one row by itself and, where it ``follows``, behind the one with the hash ``before``."""
     if hashlib.sha256(row.record).digest() != row.hash:
         yield Finding(row.seq, "the record does not match its hash: it was changed")
     try:

@@ -1,0 +1,1 @@
+"""How fast figures are at the size of ten counties, and what keeping them costs."""
