@@ -24,7 +24,7 @@ from gateway.observe.drops import Drops
 from gateway.observe.events import Hub, Observer, Recovered, Trouble
 from gateway.observe.feed import UsageFold
 from gateway.observe.logs import Log
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import PRESENCES, Metrics
 from gateway.pipeline import Pipeline
 from gateway.registry.lookup import Books, Lookup
 from gateway.registry.snapshot import Snapshot
@@ -35,7 +35,7 @@ from gateway.site.faces import PAGES
 from gateway.site.live import Follower
 from gateway.site.parts import Parts
 from gateway.site.site import Site
-from gateway.store.engine import open_engine
+from gateway.store.engine import database_file, open_engine, room
 from gateway.store.vault import open_vault
 from gateway.store.writer import Writer
 from gateway.upkeep import Upkeep, read_rulebook
@@ -71,6 +71,7 @@ class Gateway:
         for observer in everyone:
             self._hub.add(observer)
         self._engine = open_engine(settings.database, migrate=False)
+        self._database_file = database_file(settings.database)
         self._writer = Writer(scribe)
         code_keys = open_code_keys(settings.keys)
         self._state = GateState(Snapshot(), read_rulebook(self._engine, settings.policy), now_ms, code_keys)
@@ -216,6 +217,9 @@ class Gateway:
         states = Counter(session.state for session in self._state.sessions)
         for state in OPEN_STATES:
             metrics.sessions.labels(state).set(states[state])
+        metrics.overdue.set(sum(session.live.overdue for session in self._state.sessions))
+        for presence, chips in zip(PRESENCES, self._state.chips.online(), strict=True):
+            metrics.chips.labels(presence).set(chips)
         metrics.overrides.set(self._state.snapshot.controls.overrides(now_ms()))
         metrics.queue.labels("inbox").set(self._pipeline.waiting)
         metrics.queue.labels("scribe").set(self._pipeline.at_scribe)
@@ -223,11 +227,27 @@ class Gateway:
         metrics.broker.set(self._link.connected)
         metrics.dropped.set(math.nan if self._drops.total is None else self._drops.total)
         metrics.database.set(self._pipeline.database_ok)
-        metrics.age.set(self._state.snapshot.age_s(now_ms()) or 0)
-        for source, age_s in self._state.snapshot.source_ages(now_ms()):
-            metrics.source_age.labels(source).set(age_s)
+        size, left = room(self._database_file)
+        metrics.database_size.set(size)
+        metrics.database_room.set(left)
+        self._refresh_ages()
         metrics.clock.set(self._state.clock_behind_s(now_ms()))
         metrics.observers.set(self._hub.failures)
+
+    def _refresh_ages(self) -> None:
+        """How old the registries are, and may be. A source that has never confirmed is infinitely old."""
+        metrics, policy, snapshot = self._metrics, self._state.rulebook.policy.registry, self._state.snapshot
+        metrics.age.set(snapshot.age_s(now_ms()) or 0)
+        metrics.max_age.set(policy.max_age_s)
+        known = [
+            (source, age_s) for source, age_s in snapshot.source_ages(now_ms()) if snapshot.source_confirmed[source]
+        ]
+        ages = dict.fromkeys((*policy.sources, *snapshot.source_confirmed), math.inf) | dict(known)
+        for family in (metrics.source_age, metrics.source_max_age):
+            family.clear()
+        for source, age_s in ages.items():
+            metrics.source_age.labels(source).set(age_s)
+            metrics.source_max_age.labels(source).set(policy.sources.get(source, policy.max_age_s))
 
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[None]:

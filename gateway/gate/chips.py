@@ -119,6 +119,11 @@ class Chips:
         for machine_id, first, last in gaps:
             self._gaps[machine_id].append((first, last))
 
+    def online(self) -> tuple[int, int]:
+        """How many of those that ever spoke are online by their last word, and how many are not."""
+        online = sum([chip.online for chip in self._chips.values()])
+        return online, len(self._chips) - online
+
     def last_seq(self, machine_id: str) -> int | None:
         """The number from which the machine's next event is counted; None before the first."""
         return self._seqs.get(machine_id)

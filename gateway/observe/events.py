@@ -140,10 +140,15 @@ class Committed:
     head_seq: int
 
 
+TROUBLES = (
+    *("broker", "broker_queue", "database", "registry", "policy", "clock", "look-up", "figures"),
+    *("api", "site", "oidc", "shutdown"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something outside failed. ``where`` is broker, broker_queue, database, registry, policy, clock, api, look-up,
-    figures, shutdown or a source's name."""
+    """Something outside failed. ``where`` is one of TROUBLES, or a source's name."""
 
     where: str
     problem: str
@@ -155,10 +160,13 @@ class Recovered:
     detail: str
 
 
+DENIALS = ("unauthorized", "forbidden", "origin", "sign_in")
+
+
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A caller of the HTTP API was not let in. ``kind`` is unauthorized or forbidden; ``limited``: this address has
-    failed so often that it was only told to wait."""
+    """A caller of the HTTP API or of the pages was not let in. ``kind`` is one of DENIALS; ``limited``: this address
+    has failed so often that it was only told to wait."""
 
     kind: str
     address: str

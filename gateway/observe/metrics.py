@@ -1,15 +1,23 @@
 """Prometheus metrics. No machine, no person and no free text is ever a label."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
-from gateway.core.session import OPEN_STATES
+from gateway.core.model import EventKind, Outcome
+from gateway.core.session import END_REASONS, OPEN_STATES, DrainReason
 from gateway.observe import events
+from gateway.wire.topics import CHIP_TOPICS
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+FAULTS = ("internal_error", "overloaded", "registry_stale")
+"""Reasons that say something of the gateway and nothing of who asked."""
+WATCHED = ("registry", "policy")
+"""Upkeep tells when these fail and when they work again, each once."""
+PRESENCES = ("online", "offline")
 
 
 class Metrics:
@@ -33,6 +41,12 @@ class Metrics:
             ["code", "division"],
             registry=registry,
         )
+        self.faults = Counter(
+            "weldgate_refused_by_fault",
+            "Refusals that say nothing of who asked: a check failed to run, nobody had time, the registries are stale.",
+            ["code"],
+            registry=registry,
+        )
         self.latency = Histogram(
             "weldgate_answer_seconds",
             "From a request's arrival to the publication of its answer.",
@@ -53,11 +67,20 @@ class Metrics:
         self.rejected = Counter("weldgate_rejected", "Messages that could not be used.", ["kind"], registry=registry)
         self.ended = Counter("weldgate_sessions_ended", "Sessions ended.", ["reason"], registry=registry)
         self.sessions = Gauge("weldgate_sessions_open", "Sessions that have not ended.", ["state"], registry=registry)
-        for state in OPEN_STATES:
-            self.sessions.labels(state)
+        self.chips = Gauge(
+            "weldgate_chips",
+            "Chips that have spoken at least once, by their last word.",
+            ["presence"],
+            registry=registry,
+        )
         self.renewals = Counter("weldgate_renewals", "Renewals of leases sent.", registry=registry)
         self.locks = Counter(
             "weldgate_locks", "Locks sent; again: the same one once more.", ["reason", "again"], registry=registry
+        )
+        self.overdue = Gauge(
+            "weldgate_locks_overdue",
+            "Sessions whose lock has had no effect for longer than the drain deadline and half a minute.",
+            registry=registry,
         )
         self.lost = Counter("weldgate_lost_events", "Events of chips that never arrived.", registry=registry)
         self.offline = Counter(
@@ -85,6 +108,22 @@ class Metrics:
             registry=registry,
         )
         self.database = Gauge("weldgate_database_writable", "1 while the last commit worked.", registry=registry)
+        self.database_size = Gauge(
+            "weldgate_database_bytes",
+            "Size of the database's file and its log; NaN where the database is no file.",
+            registry=registry,
+        )
+        self.database_room = Gauge(
+            "weldgate_database_free_bytes",
+            "What the file system of the database's file has left; NaN where the database is no file.",
+            registry=registry,
+        )
+        self.failing = Gauge(
+            "weldgate_upkeep_failing",
+            "1 while the registries cannot be read, or while the policy file cannot be used.",
+            ["what"],
+            registry=registry,
+        )
         self.errors = Counter(
             "weldgate_trouble", "Failures of what the gateway depends on.", ["where"], registry=registry
         )
@@ -109,7 +148,18 @@ class Metrics:
         )
         self.source_age = Gauge(
             "weldgate_registry_source_age_seconds",
-            "Time since a source that has to be fresh confirmed its registries.",
+            "Time since a source that has to be fresh confirmed its registries; +Inf where it never has.",
+            ["source"],
+            registry=registry,
+        )
+        self.max_age = Gauge(
+            "weldgate_registry_max_age_seconds",
+            "The age from which the policy takes the registries for stale.",
+            registry=registry,
+        )
+        self.source_max_age = Gauge(
+            "weldgate_registry_source_max_age_seconds",
+            "The age from which the policy takes this source for stale.",
             ["source"],
             registry=registry,
         )
@@ -135,6 +185,7 @@ class Metrics:
         GCCollector(registry=registry)
         ProcessCollector(registry=registry)
         Gauge("weldgate_build_info", "The running version.", ["version"], registry=registry).labels(version).set(1)
+        self._begin()
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.Decided: self._decided,
             events.Answered: self._answered,
@@ -150,7 +201,8 @@ class Metrics:
             events.JudgedAfterwards: lambda event: self.offline.labels(event.decision.outcome).inc(),
             events.StrayRelay: lambda _: self.strays.inc(),
             events.UsageFolded: self._usage_folded,
-            events.Trouble: lambda event: self.errors.labels(event.where).inc(),
+            events.Trouble: self._trouble,
+            events.Recovered: lambda event: self._fails(event.where, False),
             events.RegistryLoaded: self._registry_loaded,
             events.FiguresFolded: self._figures_folded,
             events.LookedUp: lambda event: self.lookups.labels(event.outcome).inc(),
@@ -159,6 +211,28 @@ class Metrics:
             ),
             events.Denied: lambda event: self.denied.labels(event.kind).inc(),
         }
+
+    def _begin(self) -> None:
+        """Every label that is known beforehand is there from the start: the first increase of a series that appears
+        with it would be seen by nobody."""
+        known: tuple[tuple[Counter | Gauge, Iterable[tuple[str, ...]]], ...] = (
+            (self.faults, product(FAULTS)),
+            (self.events, product(get_args(EventKind))),
+            (self.rejected, product((*CHIP_TOPICS, "unknown"))),
+            (self.repeats, product(("decision", "event"))),
+            (self.ended, product(END_REASONS)),
+            (self.sessions, product(OPEN_STATES)),
+            (self.chips, product(PRESENCES)),
+            (self.locks, product(get_args(DrainReason), ("false", "true"))),
+            (self.offline, product(get_args(Outcome))),
+            (self.failing, product(WATCHED)),
+            (self.errors, product(events.TROUBLES)),
+            (self.lookups, product(get_args(events.LookUpOutcome))),
+            (self.denied, product(events.DENIALS)),
+        )
+        for metric, labels in known:
+            for values in labels:
+                metric.labels(*values)
 
     def __call__(self, event: events.Observed) -> None:
         handler = self._handlers.get(type(event))
@@ -171,6 +245,8 @@ class Metrics:
         self.methods.labels(event.asked.method or "unknown").inc()
         for code in event.decision.reasons:
             self.reasons.labels(code, division).inc()
+            if code in FAULTS:
+                self.faults.labels(code).inc()
         for code in event.decision.warnings:
             self.warnings.labels(code, division).inc()
         for code in event.decision.overridden:
@@ -184,6 +260,14 @@ class Metrics:
         self.batch.observe(event.messages)
         self.commit.observe(event.seconds)
         self.ledger.set(event.head_seq)
+
+    def _trouble(self, event: events.Trouble) -> None:
+        self.errors.labels(event.where).inc()
+        self._fails(event.where, True)
+
+    def _fails(self, where: str, failing: bool) -> None:
+        if where in WATCHED:
+            self.failing.labels(where).set(failing)
 
     def _usage_folded(self, event: events.UsageFolded) -> None:
         division = event.division or "unknown"

@@ -1,6 +1,9 @@
 """Opening the database by URL, bringing its schema up to date, and the dialect's own settings."""
 
+from contextlib import suppress
+from math import nan
 from pathlib import Path
+from shutil import disk_usage
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event, make_url
@@ -54,6 +57,27 @@ def open_engine(url: str, *, migrate: bool = True, must_exist: bool = False, dur
         raise DatabaseUnavailable(
             f"--database {make_url(url)!r}: {reason}; check path, rights and free space"
         ) from error
+
+
+def database_file(url: str) -> Path | None:
+    """The file that a usable URL names; None where the database is no file."""
+    parsed = make_url(url)
+    named = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    return Path(str(parsed.database)) if named else None
+
+
+def room(file: Path | None) -> tuple[float, float]:
+    """Bytes of a database's file with its log, and bytes that its file system has left for this user. NaN where there
+    is no such file, or it cannot be looked at."""
+    if file is None:
+        return nan, nan
+    try:
+        held = file.stat().st_size
+        with suppress(FileNotFoundError):
+            held += file.with_name(f"{file.name}-wal").stat().st_size
+        return held, disk_usage(file.parent).free
+    except OSError:
+        return nan, nan
 
 
 def _prepare_file(path: Path, *, must_exist: bool) -> None:

@@ -37,6 +37,14 @@ def test_challenges_of_before_are_no_news_for_a_while() -> None:
     assert not chip.takes(Status(True, "c-0"), 0)
 
 
+def test_chips_are_counted_by_their_last_word() -> None:
+    chips = Chips()
+    assert chips.online() == (0, 0)
+    for machine_id, online in (("HJ-0001", True), ("HJ-0002", True), ("HJ-0003", True), ("HJ-0002", False)):
+        chips.take(machine_id, Status(online))
+    assert chips.online() == (2, 1)
+
+
 def test_a_last_will_says_that_it_is_gone_and_leaves_all_else() -> None:
     chip = Chip()
     chip.takes(Status(True, "c-1", "CHIP-0001", at=1), 0)

@@ -16,6 +16,7 @@ from gateway.observe.events import (
     Locking,
     Observed,
     PolicyAdopted,
+    Recovered,
     RegistryLoaded,
     Renewed,
     SessionEnded,
@@ -71,7 +72,13 @@ EVENTS: list[tuple[Observed, str, float]] = [
     (SessionEnded("session-1", "HJ-0001", "330521", "idle"), 'weldgate_sessions_ended_total{reason="idle"}', 1),
     (UsageFolded("330521", 30, 20, 10), 'weldgate_usage_seconds_total{division="330521",what="arc"}', 20),
     (UsageFolded(None, 30, 20, 10), 'weldgate_usage_seconds_total{division="unknown",what="enabled"}', 30),
+    (
+        decided(clock_behind_s=3600),
+        'weldgate_refused_by_fault_total{code="internal_error"}',
+        1,
+    ),
     (Trouble("policy", "line 2"), 'weldgate_trouble_total{where="policy"}', 1),
+    (Trouble("policy", "line 2"), 'weldgate_upkeep_failing{what="policy"}', 1),
     (RegistryLoaded(7, 1_781_488_800_000, 3, 0.1), "weldgate_registry_version", 7),
 ]
 
@@ -101,6 +108,33 @@ def test_sessions_are_there_in_every_state_from_the_start() -> None:
     exported = generate_latest(Metrics("1.0").registry).decode()
     for state in OPEN_STATES:
         assert f'weldgate_sessions_open{{state="{state}"}} 0.0' in exported
+
+
+def test_a_policy_that_can_be_used_again_fails_no_longer() -> None:
+    metrics = Metrics("1.0")
+    metrics(Trouble("policy", "line 2"))
+    metrics(Recovered("registry", "version 7"))
+    assert sample(metrics, 'weldgate_upkeep_failing{what="policy"}') == 1
+    metrics(Recovered("policy", "0" * 64))
+    assert sample(metrics, 'weldgate_upkeep_failing{what="policy"}') == 0
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        'weldgate_refused_by_fault_total{code="overloaded"}',
+        'weldgate_chip_events_total{kind="arc_without_lease"}',
+        'weldgate_locks_total{again="true",reason="revoked"}',
+        'weldgate_offline_unlocks_total{outcome="deny"}',
+        'weldgate_trouble_total{where="broker_queue"}',
+        'weldgate_rejected_total{kind="unknown"}',
+        'weldgate_api_denied_total{kind="sign_in"}',
+        'weldgate_registry_lookups_total{outcome="failed"}',
+    ],
+)
+def test_a_series_is_there_before_its_first_event(series: str) -> None:
+    """A counter that appears with a 1 has not increased as far as Prometheus knows."""
+    assert f"{series} 0.0" in generate_latest(Metrics("1.0").registry).decode()
 
 
 def test_no_machine_session_or_person_is_ever_a_label() -> None:
