@@ -4,6 +4,7 @@
 # make audit  known weaknesses in the locked packages
 # make soak   a county's shift through trouble, revocations, the conformance kit's broken variants, a million simulated
 #             machine-hours (an hour and more)
+# make dashboards  Grafana's dashboards from deploy/grafana/*.py
 #
 # Each makes the virtual environment it needs; on Debian, as root, also installs the packages it needs.
 # ARGS go to the command: make test ARGS="-k policy", make bench ARGS="--profile province"
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench lock audit soak mosquitto chromium node
+.PHONY: help venv demo test check bench lock audit soak mosquitto chromium node dashboards prometheus
 
 ARGS ?=
 BIN := .venv/bin
@@ -69,6 +70,11 @@ mosquitto:
 		$(call debian,Mosquitto or its clients are missing,mosquitto mosquitto-clients)
 	fi
 
+prometheus:
+	if ! { command -v promtool && command -v prometheus && command -v amtool; } >/dev/null; then
+		$(call debian,Prometheus or Alertmanager is missing,prometheus prometheus-alertmanager)
+	fi
+
 chromium:
 	if ! command -v chromium >/dev/null; then
 		$(call debian,Chromium is missing,chromium)
@@ -90,7 +96,7 @@ demo: $(STAMP)
 	exec $(BIN)/weldgate demo $(ARGS)
 
 test: $(STAMP)
-	for part in mosquitto node chromium; do
+	for part in mosquitto node chromium prometheus; do
 		if ! $(MAKE) --no-print-directory $$part; then
 			[ -z "$${CI:-}" ] || exit 1
 			echo "Tests that need it are skipped." >&2
@@ -108,6 +114,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	layers="$$($(BIN)/lint-imports --no-cache)" || { echo "$$layers" >&2; exit 1; }
 	tail -n 1 <<<"$$layers"
+
+dashboards: $(STAMP)
+	$(BIN)/python -m deploy.grafana
 
 bench: $(STAMP) mosquitto
 	$(BIN)/python -m tests.bench $(ARGS)

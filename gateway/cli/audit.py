@@ -14,11 +14,13 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.cli.console import err, out, reporting_errors
 from gateway.cli.options import DatabaseOption
+from gateway.clock import now_ms
 from gateway.core.model import Decision
 from gateway.core.policy import Rulebook, from_document
 from gateway.errors import WeldGateError
 from gateway.gate.entry import DecisionBody
 from gateway.gate.explain import decide_again, decision_of, in_words, judgement_in
+from gateway.observe.audited import Audited, write_audited
 from gateway.registry.checks import recorded_in_words
 from gateway.store.engine import DEFAULT_URL, open_engine, reading
 from gateway.store.journal import policy_document
@@ -65,6 +67,9 @@ def verify(
     expect_head: Annotated[
         str | None, typer.Option(help="SEQ:HASH noted earlier: the chain must still hold that record.")
     ] = None,
+    textfile: Annotated[
+        Path | None, typer.Option(help="File (*.prom) to write the outcome to, for node_exporter and Prometheus.")
+    ] = None,
 ) -> None:
     """Check the whole chain; names every record that was changed, removed or reordered. Exit code 1 if any was."""
     with _ledger(database) as connection:
@@ -72,6 +77,8 @@ def verify(
         findings = list(check(_rows(connection, "verify"), read_head(connection), anchor))
         if expect_head is not None:
             findings += _missing_head(connection, expect_head)
+        if textfile is not None:
+            _tell_prometheus(textfile, Audited(not findings, count(connection), now_ms() / 1000))
         for finding in findings[:MOST_SHOWN]:
             out.print(f"record {finding.seq}: {finding.problem}", markup=False)
         if findings:
@@ -81,6 +88,13 @@ def verify(
         where = f"{head.seq}:{head.hash.hex()}" if head else "0: empty"
         purged = f" (up to record {anchor.seq} purged)" if anchor.seq else ""
         out.print(f"intact: {count(connection)} records{purged}, head {where}", markup=False)
+
+
+def _tell_prometheus(textfile: Path, audited: Audited) -> None:
+    try:
+        write_audited(textfile, audited)
+    except OSError as error:
+        raise WeldGateError(f"--textfile {textfile}: {error.strerror}; name a file in a folder that exists") from error
 
 
 def _missing_head(connection: Connection, expected: str) -> list[Finding]:
