@@ -18,6 +18,7 @@ from typing import Any
 import asyncapi
 import msgspec
 import typer
+import yaml
 from msgspec import Struct
 from msgspec import inspect as types
 from payloads import DriftError, fields, meanings, readable
@@ -53,6 +54,7 @@ DOCS = Path(__file__).resolve().parent
 VECTOR = DOCS / "vectors" / "grant.json"
 ASYNCAPI = DOCS / "asyncapi.json"
 OPENAPI = DOCS / "openapi.json"
+RULES_OF_ALERTS = DOCS.parent / "deploy" / "prometheus" / "rules"
 _BLOCK = re.compile(r"(<!-- generated:([a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 _PRINTABLE = {"<": "&lt;", ">": "&gt;", "|": "\\|", "\n": " "}
 
@@ -559,6 +561,30 @@ def example_feed() -> str:
     return "\n\n".join(fenced("json", encode(message).decode()) for message in (deny, usage))
 
 
+# --- alerts -----------------------------------------------------------------------------------------------------
+
+
+def alerts() -> str:
+    """Every alert with how bad it is, from the rules that Prometheus reads."""
+    groups = [group for path in sorted(RULES_OF_ALERTS.glob("*.yml")) for group in _read_groups(path)]
+    rows = [
+        [f"[{rule['alert']}](#{rule['alert'].lower()})", code(rule["labels"]["severity"]), _summary(rule)]
+        for group in groups
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    return table(["alert", "severity", "meaning"], rows)
+
+
+def _read_groups(path: Path) -> list[Any]:
+    groups: list[Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+    return groups
+
+
+def _summary(rule: Any) -> str:
+    return text(str(rule["annotations"]["summary"]))
+
+
 # --- registry files ---------------------------------------------------------------------------------------------
 
 
@@ -656,6 +682,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fetch-problems": fetch_problems,
     "settings": settings,
     "metrics": metrics,
+    "alerts": alerts,
     "commands": commands,
     "policy-keys": policy_keys,
     "policy-rules": policy_rules,
