@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import ClientResponse
 
+from gateway import upkeep
 from gateway.core.model import Status
 from gateway.site.stream import MOST_OF_ONE
 from gateway.site.welder.asks import CLOCKS_DIFFER_MS, LASTS_MS, may_ask, new_id
@@ -231,6 +232,10 @@ async def test_invariant_what_others_ask_and_do_is_not_found(site: Town) -> None
         session_id = session_in(answer)
         await until(lambda: lock.chip.relay == "closed")
         await visitor.get(answer.path)
+        refused = await press(other)
+        assert refused.path.startswith(f"{MACHINE}/asks/")
+        assert (await visitor.get(refused.path)).status == 404
+        await other.get(MACHINE)
         for path in (answer.path, f"/w/sessions/{session_id}", f"/w/sessions/{session_id}/live"):
             assert (await other.get(path)).status == 404, path
         assert (await other.post("/w/end", session_id=session_id)).status == 404
@@ -335,9 +340,13 @@ async def test_a_gateway_that_stops_waits_for_no_page(databases: Databases, tmp_
 # --- the end ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_welder_ends_the_session_and_sees_when_it_is_locked(site: Town) -> None:
-    lock = await site.gate.lock()
-    async with site.visitor("welder") as visitor:
+async def test_the_welder_ends_the_session_and_sees_when_it_is_locked(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is taken over at once, not when the gateway would next have looked."""
+    monkeypatch.setattr(upkeep, "REGISTRY_POLL_S", 60.0)
+    async with town(databases.engine(), tmp_path) as site, site.visitor("welder") as visitor:
+        lock = await site.gate.lock()
         answer = await press(visitor)
         await until(lambda: lock.chip.relay == "closed")
         await until_shown(visitor, answer.path, "已解锁")
@@ -345,13 +354,15 @@ async def test_the_welder_ends_the_session_and_sees_when_it_is_locked(site: Town
         shown = await visitor.post("/w/end", session_id=session_in(answer))
         assert "已要求上锁。" in shown.text
         await until_shown(visitor, shown.path, "正在上锁")
-        await visitor.post("/w/end", session_id=session_in(answer))
+        again = await visitor.post("/w/end", session_id=session_in(answer))
+        assert (again.status, again.path) == (200, shown.path)
+        await until(lambda: bool(lock.waiting))
         lock.let_go()
         assert "已上锁" in (await until_shown(visitor, shown.path, "已按要求结束作业。")).text
         assert (await visitor.post("/w/end", session_id=session_in(answer))).status == 200
-    assert lock.chip.relay == "open"
-    (ordered,) = records(site, "control")
-    assert (ordered["act"], ordered["by"], ordered["reason"]) == ("end_session", "样例 (P-1)", "焊工本人结束")
+        assert lock.chip.relay == "open"
+        (ordered,) = records(site, "control")
+        assert (ordered["act"], ordered["by"], ordered["reason"]) == ("end_session", "样例 (P-1)", "焊工本人结束")
 
 
 FACTS = SessionFacts(
