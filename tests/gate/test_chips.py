@@ -41,7 +41,7 @@ def test_chips_are_counted_by_their_last_word() -> None:
     chips = Chips()
     assert chips.online() == (0, 0)
     for machine_id, online in (("HJ-0001", True), ("HJ-0002", True), ("HJ-0003", True), ("HJ-0002", False)):
-        chips.take(machine_id, Status(online))
+        chips.take(machine_id, Status(online), 0)
     assert chips.online() == (2, 1)
 
 
