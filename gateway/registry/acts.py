@@ -25,29 +25,33 @@ OVERRIDABLE = tuple(reason.code for reason in REASONS.values() if reason.overrid
 Holding = Literal["lock", "out_of_service"]
 Level = Literal["supervisor", "regulator"]
 OverrideState = Literal["asked", "lapsed", "in_force", "ended", "over"]
-_HELD: dict[str, str] = {"lock": "locked", "out_of_service": "out of service"}
+_HELD: dict[str, tuple[str, str]] = {"lock": ("locked", "已锁定"), "out_of_service": ("out of service", "已停用")}
 
 
 class Author(Struct, frozen=True):
-    """Who orders something, for what reason, and when."""
+    """Who orders something, for what reason, and when. ``level``: as what, where that is known."""
 
     by: str
     reason: str
     at: Millis
+    level: Level | None = None
 
 
-def author(by: str, reason: str, now: Millis) -> Author:
+def author(by: str, reason: str, now: Millis, level: Level | None = None) -> Author:
     """Raises ControlError for a name or a reason that tells nobody anything."""
     words = _read("reason", reason, LONGEST_REASON)
     if len(words) < SHORTEST_REASON:
-        raise ControlError(f"reason = {words!r}: say in a few words why, at least {SHORTEST_REASON} characters")
-    return Author(named(by), words, now)
+        raise ControlError(
+            f"reason = {words!r}: say in a few words why, at least {SHORTEST_REASON} characters",
+            f"请写明原因，至少 {SHORTEST_REASON} 个字。",
+        )
+    return Author(named(by), words, now, level)
 
 
 def named(by: str) -> str:
     name = _read("by", by, LONGEST_NAME)
     if not person(name):
-        raise ControlError(f"by = {name!r}: give the name of the person who orders this")
+        raise ControlError(f"by = {name!r}: give the name of the person who orders this", "请写明是谁下的命令。")
     return name
 
 
@@ -65,11 +69,15 @@ def _read(field: str, raw: str, longest: int) -> str:
     try:
         words: str = text(longest)(raw)
     except Unreadable as problem:
-        raise ControlError(f"{field} = {shown(raw, personal=False)!r}: {problem}; change it") from None
+        raise ControlError(
+            f"{field} = {shown(raw, personal=False)!r}: {problem}; change it",
+            f"原因或姓名不能使用：最多 {longest} 个字，只能是可见的文字。",
+        ) from None
     if personal_identifier(words):
         raise ControlError(
             f"{field} = {shown(words, personal=False)!r}: looks like an ID number or phone number, and the ledger "
-            "keeps it for ever; name people by name or operator id"
+            "keeps it for ever; name people by name or operator id",
+            "里面像是有身份证号或手机号，记录会永久保存。请改用姓名或人员编号。",
         )
     return words
 
@@ -83,34 +91,69 @@ def _told(act: Control) -> str:
     return f"since {when(act.at)} by {act.by} ({act.reason})"
 
 
+def _told_zh(act: Control) -> str:
+    return f"{act.by}，{when(act.at)}，原因：{act.reason}"
+
+
 # --- machines and sessions --------------------------------------------------------------------------------------
 
 
 def holding(acts: Iterable[Control]) -> Control | None:
     """The act that holds a machine, of all about it, the latest first."""
+    return next(iter(_holds(acts)), None)
+
+
+def _holds(acts: Iterable[Control]) -> list[Control]:
+    """The acts that one release lifts, the latest first."""
+    found: list[Control] = []
     for act in acts:
-        if act.act in _HELD:
-            return act
         if act.act == "release":
-            return None
-    return None
+            break
+        if act.act in _HELD:
+            found.append(act)
+    return found
 
 
 def hold(act: Holding, machine_id: str, author: Author, acts: Iterable[Control]) -> Control:
-    """Lock a machine, or take it out of service (also where it is locked), until somebody releases it."""
+    """Lock a machine, or take it out of service (also where it is locked), until somebody releases it.
+
+    What a firm holds may be held besides by whoever is above it: the firm cannot release it then.
+    """
     held = holding(acts)
-    if held is not None and held.act in (act, "out_of_service"):
-        raise ControlError(f"machine {machine_id}: is {_HELD[held.act]} already, {_told(held)}; nothing was changed")
-    return Control(new_control_id(), author.at, act, author.by, author.reason, machine_id)
+    below = held is not None and held.level == "supervisor" and author.level != "supervisor"
+    if held is not None and not below and held.act in (act, "out_of_service"):
+        english, chinese = _HELD[held.act]
+        raise ControlError(
+            f"machine {machine_id}: is {english} already, {_told(held)}; nothing was changed",
+            f"这台焊机{chinese}（{_told_zh(held)}），不用再操作。",
+        )
+    return _of_machine(act, machine_id, author)
 
 
 def release(machine_id: str, author: Author, acts: Iterable[Control]) -> Control:
-    if holding(acts) is None:
+    """INVARIANT: a firm lifts only what a firm ordered; an order whose giver did not say as what may be the
+    regulator's."""
+    held = _holds(acts)
+    if not held:
         raise ControlError(
             f"machine {machine_id}: is neither locked nor out of service; `weldgate machine show {machine_id}` tells "
-            "why it refuses"
+            "why it refuses",
+            "这台焊机没有被停用或锁定，不用解除。",
         )
-    return Control(new_control_id(), author.at, "release", author.by, author.reason, machine_id)
+    above = [act for act in held if act.level != "supervisor"]
+    if above and author.level == "supervisor":
+        raise ControlError(
+            f"machine {machine_id}: is {_HELD[above[0].act][0]}, {_told(above[0])}, and not by a firm; ask the "
+            "regulator to release it",
+            f"这台焊机不是由单位停用的（{_told_zh(above[0])}）。请联系监管部门解除。",
+        )
+    return _of_machine("release", machine_id, author)
+
+
+def _of_machine(act: Literal["lock", "out_of_service", "release"], machine_id: str, author: Author) -> Control:
+    return Control(
+        new_control_id(), author.at, act, author.by, author.reason, machine_id=machine_id, level=author.level
+    )
 
 
 class Running(Struct, frozen=True):
@@ -128,12 +171,14 @@ def end_session(session: Running, author: Author, acts: Sequence[Control]) -> Co
     if session.ended_at is not None:
         raise ControlError(
             f"session {session.session_id}: ended at {when(session.ended_at)} ({session.end_reason}); "
-            "`weldgate session list` shows those that run"
+            "`weldgate session list` shows those that run",
+            f"这次作业在 {when(session.ended_at)} 已经结束。",
         )
     if acts:
         raise ControlError(
             f"session {session.session_id}: its end is ordered already, {_told(acts[0])}; the lock is sent again "
-            "until the chip reports"
+            "until the chip reports",
+            f"已经下令结束（{_told_zh(acts[0])}）；锁具回报之前会一直重发。",
         )
     act = Control(new_control_id(), author.at, "end_session", author.by, author.reason, session.machine_id)
     return structs.replace(act, operator_id=session.operator_id, session_id=session.session_id)
@@ -192,7 +237,10 @@ def overridings(acts: Iterable[Control]) -> list[Overriding]:
 def ask_override(welder: Welder, machine_id: str, codes: Sequence[str], minutes: int, author: Author) -> Control:
     """Ask for codes to be let pass for one person at one machine; in force once a second person has approved."""
     if not 1 <= minutes <= LONGEST_MINUTES:
-        raise ControlError(f"minutes = {minutes}: use 1 to {LONGEST_MINUTES}; ask again where that is too short")
+        raise ControlError(
+            f"minutes = {minutes}: use 1 to {LONGEST_MINUTES}; ask again where that is too short",
+            f"时长要在 1 到 {LONGEST_MINUTES} 分钟之间；不够时请再申请一次。",
+        )
     _not_the_welder(author.by, welder)
     override_id = new_control_id()
     return Control(
@@ -213,11 +261,16 @@ def _overridable(codes: Sequence[str]) -> tuple[str, ...]:
     """The codes once each, in the order of the table."""
     for code in codes:
         if code not in REASONS:
-            raise ControlError(f"code = {shown(code, personal=False)!r}: there is no such reason; {_listed()}")
+            raise ControlError(
+                f"code = {shown(code, personal=False)!r}: there is no such reason; {_listed()}", "没有这个拒绝原因。"
+            )
         if code not in OVERRIDABLE:
-            raise ControlError(f"code = {code}: nobody may override it; {_listed()}")
+            raise ControlError(
+                f"code = {code}: nobody may override it; {_listed()}",
+                f"“{REASONS[code].message_zh}”不能临时放行。",
+            )
     if not codes:
-        raise ControlError(f"code: name what is to be let pass; {_listed()}")
+        raise ControlError(f"code: name what is to be let pass; {_listed()}", "请选择要放行的原因。")
     return tuple(code for code in OVERRIDABLE if code in codes)
 
 
@@ -226,9 +279,14 @@ def _listed() -> str:
 
 
 def _not_the_welder(by: str, welder: Welder) -> None:
-    """INVARIANT: nobody has a hand in an override for themselves."""
-    if person(by) in {person(welder.operator_id), person(welder.name or "")}:
-        raise ControlError(f"by = {by!r}: is the operator whom the override lets pass; it takes two other people")
+    """INVARIANT: nobody has a hand in an override for themselves, by number, by name, or with an account's login
+    behind the name."""
+    names = {person(by), person(by.rpartition(" (")[0])} - {""}
+    if names & {person(welder.operator_id), person(welder.name or "")}:
+        raise ControlError(
+            f"by = {by!r}: is the operator whom the override lets pass; it takes two other people",
+            "不能给自己申请或批准放行，需要另外两个人。",
+        )
 
 
 def approve_override(
@@ -239,18 +297,29 @@ def approve_override(
     INVARIANT: two people, neither of them the operator, make an override.
     """
     asked, name = story.asked, named(by)
-    _still(story, now, ("asked",), "nothing was approved; ask anew if it is needed (weldgate override ask)")
+    _still(
+        story,
+        now,
+        ("asked",),
+        ("nothing was approved; ask anew if it is needed (weldgate override ask)", "没有批准；需要时请重新申请。"),
+    )
     if person(name) == person(asked.by):
-        raise ControlError(f"by = {name!r}: asked for it; a second person has to approve")
+        raise ControlError(
+            f"by = {name!r}: asked for it; a second person has to approve", "这是您自己申请的，要由另一个人批准。"
+        )
     _not_the_welder(name, welder)
     above = [code for code in asked.codes if REASONS[code].override == "regulator"]
     if above and level != "regulator":
-        raise ControlError(f"level = {level}: {', '.join(above)} only a regulator lets pass; use --level regulator")
+        raise ControlError(
+            f"level = {level}: {', '.join(above)} only a regulator lets pass; use --level regulator",
+            f"“{REASONS[above[0]].message_zh}”只有监管人员可以放行。",
+        )
     for other in others:
         if other.state(now) == "in_force":
             raise ControlError(
                 f"override {story.override_id}: {other.override_id} is in force for {asked.operator_id} at "
-                f"{asked.machine_id} until {when(other.until() or now)}; end it first (weldgate override end)"
+                f"{asked.machine_id} until {when(other.until() or now)}; end it first (weldgate override end)",
+                f"这个人在这台焊机上已有放行，到 {when(other.until() or now)}；请先结束那一个。",
             )
     until = now + (asked.minutes or 0) * MINUTE_MS
     act = structs.replace(asked, control_id=new_control_id(), at=now, act="override_approved", by=name)
@@ -259,20 +328,22 @@ def approve_override(
 
 def end_override(story: Overriding, author: Author) -> Control:
     """End an override that is in force, or withdraw one that nobody has approved yet."""
-    _still(story, author.at, ("asked", "in_force"), "there is nothing to end")
+    _still(story, author.at, ("asked", "in_force"), ("there is nothing to end", "不用结束。"))
     act = structs.replace(story.asked, control_id=new_control_id(), at=author.at, act="override_ended")
     return structs.replace(act, by=author.by, reason=author.reason)
 
 
-def _still(story: Overriding, now: Millis, states: Container[OverrideState], remedy: str) -> None:
+def _still(story: Overriding, now: Millis, states: Container[OverrideState], remedy: tuple[str, str]) -> None:
+    """``remedy`` in English and Chinese."""
     state = story.state(now)
     if state not in states:
-        raise ControlError(f"override {story.override_id}: {_PAST[state]}; {remedy}")
+        english, chinese = _PAST[state]
+        raise ControlError(f"override {story.override_id}: {english}; {remedy[0]}", f"这个放行{chinese}，{remedy[1]}")
 
 
-_PAST: dict[OverrideState, str] = {
-    "lapsed": f"nobody approved it within {APPROVED_WITHIN_MINUTES} minutes",
-    "in_force": "is approved already and in force",
-    "ended": "was ended",
-    "over": "is over",
+_PAST: dict[OverrideState, tuple[str, str]] = {
+    "lapsed": (f"nobody approved it within {APPROVED_WITHIN_MINUTES} minutes", "没有在一小时内批准，已失效"),
+    "in_force": ("is approved already and in force", "已经批准，正在生效"),
+    "ended": ("was ended", "已经结束"),
+    "over": ("is over", "已经到期"),
 }

@@ -27,7 +27,8 @@ def registered_machine(connection: Connection, machine_id: str) -> MachineFacts:
     if machine is None:
         raise ControlError(
             f"machine = {shown(machine_id, personal=False)!r}: no machine of this number is registered; compare it "
-            "with the machine's label, or import the machine (weldgate registry import)"
+            "with the machine's label, or import the machine (weldgate registry import)",
+            "没有登记这个编号的焊机。请核对焊机标签上的编号。",
         )
     return machine
 
@@ -38,7 +39,8 @@ def registered_operator(connection: Connection, operator_id: str) -> OperatorFac
     if operator is None:
         raise ControlError(
             f"operator = {shown(operator_id, personal=False)!r}: nobody of this number is registered; compare it with "
-            "the badge, or import the person (weldgate registry import)"
+            "the badge, or import the person (weldgate registry import)",
+            "没有登记这个编号的人员。请核对操作卡上的编号。",
         )
     return operator
 
@@ -68,7 +70,8 @@ def end_session(engine: Engine, session_id: str, author: Author) -> Control:
         if found is None:
             raise ControlError(
                 f"session = {shown(session_id, personal=False)!r}: there is no such session; `weldgate session list` "
-                "shows those that run"
+                "shows those that run",
+                "没有这次作业。",
             )
         session = Running(session_id, found.machine_id, found.operator_id, found.ended_at, found.end_reason)
         return acts.end_session(session, author, acts_that(connection, about_session(session_id)))
@@ -114,5 +117,6 @@ def _story(connection: Connection, override_id: str) -> Overriding:
     for story in acts.overridings(acts_that(connection, about_override(override_id))):
         return story
     raise ControlError(
-        f"override = {shown(override_id, personal=False)!r}: nobody asked for it; `weldgate override list` shows all"
+        f"override = {shown(override_id, personal=False)!r}: nobody asked for it; `weldgate override list` shows all",
+        "没有这个临时放行。",
     )

@@ -25,7 +25,12 @@ _GROUPS, _GROUP_LENGTH = 3, 4
 
 
 class ControlError(WeldGateError):
-    """An act that cannot be carried out; the message names the field, the value and the remedy."""
+    """An act that cannot be carried out; the message names the field, the value and the remedy; ``chinese`` tells the
+    same."""
+
+    def __init__(self, english: str, chinese: str = "") -> None:
+        super().__init__(english)
+        self.chinese = chinese or english
 
 
 def new_control_id() -> str:
@@ -60,7 +65,10 @@ def carry_out(engine: Engine, make: Callable[[Connection], Control]) -> Control:
         with engine.connect() as connection, connection.begin():
             state = read_state(connection, lock=True)
             if state is None or not state.version:
-                raise ControlError("there are no registries yet: import them first (weldgate registry import)")
+                raise ControlError(
+                    "there are no registries yet: import them first (weldgate registry import)",
+                    "还没有登记数据，不能执行。请系统管理员先导入。",
+                )
             control = make(connection)
             _write(connection, control, version=state.version + 1)
         return control

@@ -132,6 +132,48 @@ def test_a_release_lifts_whatever_holds(before: tuple[str, ...]) -> None:
     assert holding([release("HJ-0001", ASKER, known), *known]) is None
 
 
+FIRM = structs.replace(ASKER, level="supervisor")
+REGULATOR = structs.replace(ASKER, level="regulator")
+
+
+def held_by(*authors: Author) -> list[Control]:
+    """Taken out of service by each in turn; the latest act first."""
+    acts: list[Control] = []
+    for one in authors:
+        acts.insert(0, hold("out_of_service", "HJ-0001", one, acts))
+    return acts
+
+
+def test_a_firm_releases_what_it_holds_itself() -> None:
+    acts = held_by(FIRM)
+    assert acts[0].level == "supervisor"
+    assert holding([release("HJ-0001", FIRM, acts), *acts]) is None
+
+
+@pytest.mark.parametrize("authors", [(REGULATOR,), (ASKER,), (FIRM, REGULATOR), (FIRM, ASKER)])
+def test_invariant_a_firm_releases_nothing_that_others_hold(authors: tuple[Author, ...]) -> None:
+    """Also where its own order stands before theirs; an order at the gateway's host may be the regulator's."""
+    acts = held_by(*authors)
+    with pytest.raises(ControlError, match=r"HJ-0001: is out of service, since .*; ask the regulator") as refused:
+        release("HJ-0001", FIRM, acts)
+    assert "请联系监管部门解除" in refused.value.chinese
+    assert release("HJ-0001", REGULATOR, acts).act == "release"
+
+
+def test_invariant_a_firm_does_not_lift_a_lock_from_afar_by_an_order_on_top_of_it() -> None:
+    acts = [hold("lock", "HJ-0001", REGULATOR, [])]
+    acts.insert(0, hold("out_of_service", "HJ-0001", FIRM, acts))
+    with pytest.raises(ControlError, match="ask the regulator"):
+        release("HJ-0001", FIRM, acts)
+
+
+def test_a_firm_holds_again_what_was_released() -> None:
+    acts = held_by(REGULATOR)
+    acts.insert(0, release("HJ-0001", REGULATOR, acts))
+    acts.insert(0, hold("lock", "HJ-0001", FIRM, acts))
+    assert release("HJ-0001", FIRM, acts).level == "supervisor"
+
+
 @pytest.mark.parametrize("before", [(), ("lock", "release"), ("end_session", "override_approved")])
 def test_what_is_not_held_is_not_released(before: tuple[str, ...]) -> None:
     with pytest.raises(ControlError, match="HJ-0001: is neither locked nor out of service"):
@@ -196,7 +238,7 @@ def test_it_lasts_for_one_to_sixty_minutes(minutes: int) -> None:
         ask(minutes=minutes)
 
 
-OPERATORS_NAMES = ["P0001", "p0001", " ｐ０００１ ", "样例甲", "样例 甲", "样例甲。"]
+OPERATORS_NAMES = ["P0001", "样例甲 (jia)", "P0001 (jia.2)", "p0001", " ｐ０００１ ", "样例甲", "样例 甲", "样例甲。"]
 
 
 @pytest.mark.parametrize("by", OPERATORS_NAMES)
