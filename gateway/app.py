@@ -116,6 +116,7 @@ class Gateway:
             settings.trusted_proxies,
             settings.address,
             settings.provider is not None,
+            how=sources.how(),
         )
         counted = open_engine(settings.database, migrate=False, durable=False)
         self._keeper = Keeper(counted, lambda: self._pipeline.waiting > FIGURES_WAIT_FOR, self._hub)

@@ -23,6 +23,8 @@ from gateway.store.guard import Guard
 from gateway.store.writing import How
 
 PAGE = "docs/sources.md"
+PORTAL = "firm-portal"
+"""The source of what firms say of their own people on their pages."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
@@ -175,8 +177,9 @@ Problem = tuple[documents.Path, str]
 def _problems(sources: Sources) -> Iterator[Problem]:
     for table, names in (("sources", sources.sources), ("push", sources.push)):
         for name in names:
-            if not NAME.fullmatch(name) or name == FILES:
-                yield (table, name), f"{name!r} is no name for a source; use a-z, 0-9, '-' and '_', not {FILES!r}"
+            if not NAME.fullmatch(name) or name in (FILES, PORTAL):
+                taken = f"{FILES!r} or {PORTAL!r}"
+                yield (table, name), f"{name!r} is no name for a source; use a-z, 0-9, '-' and '_', not {taken}"
     for name, source in sources.sources.items():
         for path, problem in _source_problems(source):
             yield ("sources", name, *path), problem
@@ -281,7 +284,7 @@ def _unknown_column(registry: Registry, column: str) -> str | None:
 
 
 def _precedence_problems(sources: Sources) -> Iterator[Problem]:
-    known = {FILES, *sources.sources, *sources.push}
+    known = {FILES, PORTAL, *sources.sources, *sources.push}
     for key, order in sources.precedence.items():
         registry, _, column = key.partition(".")
         if registry not in KIND_OF:

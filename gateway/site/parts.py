@@ -13,6 +13,7 @@ from gateway.observe.events import Observer
 from gateway.site.guard import Network
 from gateway.store.engine import reading
 from gateway.store.vault import Vault
+from gateway.store.writing import PLAINLY, How
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class Parts(Struct, frozen=True):
     """``state`` is the event loop's; ``engine`` blocks: use it through ``read`` and ``write``. ``address`` is where
     people reach the site, None: whatever address they used. ``by_provider``: an identity provider vouches for people,
     too. ``hurry`` has registries and orders taken over now. ``ask`` asks the gate for an unlock and returns the exact
-    answer within so many seconds, or raises Unanswered."""
+    answer within so many seconds, or raises Unanswered. ``how``: whose word about the registries counts."""
 
     state: GateState
     engine: Engine
@@ -34,6 +35,7 @@ class Parts(Struct, frozen=True):
     proxies: tuple[Network, ...] = ()
     address: str | None = None
     by_provider: bool = False
+    how: How = PLAINLY
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **named: P.kwargs) -> T:
         """Run a query in a thread, in one transaction that sees one state of the database."""

@@ -68,6 +68,11 @@ class Visit:
         """What was just done, where the address names it."""
         return self.text(NOTICES.get(self.request.query.get("said", ""), ""))
 
+    @property
+    def address(self) -> str:
+        """Where people reach the site: as it is set, else as the visitor did."""
+        return self.parts.address or str(self.origin)
+
     def now(self) -> Millis:
         return self.parts.state.wall_ms()
 

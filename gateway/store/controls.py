@@ -14,11 +14,12 @@ from gateway.core.model import Control, Millis
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store.changes import CHANGES, STATE, Origin, begin, read_state
 from gateway.store.ledger import Draft, append_to
-from gateway.store.tables import ControlRow, metadata
+from gateway.store.tables import ControlRow, MachineRow, metadata
 from gateway.wire.codec import encode
 
 CONTROLS = metadata.tables[ControlRow.__tablename__]
 CONTROL_COLUMNS = Control.__struct_fields__
+_machines = metadata.tables[MachineRow.__tablename__]
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without what looks or sounds alike: people read these ids to each other."""
 _GROUPS, _GROUP_LENGTH = 3, 4
@@ -105,6 +106,11 @@ def acts(connection: Connection, *where: sa.ColumnElement[bool]) -> list[Control
 
 def about_machine(machine_id: str) -> sa.ColumnElement[bool]:
     return CONTROLS.c.machine_id == machine_id
+
+
+def at_machines_of(uscc: str) -> sa.ColumnElement[bool]:
+    """About machines that are this firm's today."""
+    return CONTROLS.c.machine_id.in_(sa.select(_machines.c.machine_id).where(_machines.c.uscc == uscc))
 
 
 def about_session(session_id: str) -> sa.ColumnElement[bool]:

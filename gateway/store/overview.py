@@ -174,12 +174,13 @@ class SessionFacts(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """Which sessions: those that fit whatever is given."""
+    """Which sessions: those that fit whatever is given; ``uscc``: at machines that are this firm's today."""
 
     which: Literal["open", "ended", "all"] = "open"
     machine_id: str | None = None
     operator_id: str | None = None
     division: str | None = None
+    uscc: str | None = None
 
 
 def sessions(connection: Connection, wanted: Wanted, limit: int) -> list[SessionFacts]:
@@ -191,6 +192,9 @@ def sessions(connection: Connection, wanted: Wanted, limit: int) -> list[Session
     for name in ("machine_id", "operator_id", "division"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(_sessions.c[name] == value)
+    if wanted.uscc is not None:
+        own = sa.select(_machines.c.machine_id).where(_machines.c.uscc == wanted.uscc)
+        query = query.where(_sessions.c.machine_id.in_(own))
     return _all(SessionFacts, connection, query)
 
 

@@ -76,7 +76,7 @@ def test_a_name_and_a_reason_have_to_say_something(by: str, reason: str, says: s
 def test_personal_numbers_do_not_get_into_the_ledger_nor_into_the_complaint(where: str, number: str) -> None:
     words = {"by": "Wang An", "reason": "because it leaks"} | {where: f"ask {number} for it"}
     with pytest.raises(ControlError, match=f"{where} = .*ID number or phone number") as caught:
-        author(**words, now=NOW)
+        author(words["by"], words["reason"], NOW)
     assert number not in str(caught.value)
 
 

@@ -1,0 +1,158 @@
+"""What a firm sees of itself: its people, its machines, and who was refused there. Only reads."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from gateway.core.model import Millis
+from gateway.store.entries import UNKNOWN_DAY
+from gateway.store.tables import AccountRow, ChipRow, EmploymentRow, LedgerRow, MachineRow, OperatorRow, metadata
+
+
+def _table(row: Any) -> sa.Table:
+    return metadata.tables[row.__tablename__]
+
+
+_operators, _employments, _accounts = _table(OperatorRow), _table(EmploymentRow), _table(AccountRow)
+_machines, _chips, _ledger = _table(MachineRow), _table(ChipRow), _table(LedgerRow)
+
+
+# --- people -----------------------------------------------------------------------------------------------------
+
+
+class Member(Struct, frozen=True):
+    """One employment of somebody at the firm. ``signs_in``: whether their account is in use, None where they have none;
+    ``signed_in`` whether they ever did."""
+
+    operator_id: str
+    name: str | None
+    has_phone: bool
+    since: date | None
+    until: date | None
+    signs_in: bool | None = None
+    signed_in: bool = False
+
+
+def members(connection: Connection, uscc: str) -> list[Member]:
+    """Every employment at the firm, by name."""
+    joined = _employments.outerjoin(_operators, _operators.c.operator_id == _employments.c.operator_id)
+    theirs = (_accounts.c.operator_id == _employments.c.operator_id) & (_accounts.c.role == "welder")
+    columns = (
+        *(_employments.c.operator_id, _operators.c.name, _operators.c.phone_sealed.is_not(None)),
+        *(_employments.c.since, _employments.c.until),
+        *(_accounts.c.account_id, _accounts.c.disabled_at, _accounts.c.secret),
+    )
+    query = sa.select(*columns).select_from(joined.outerjoin(_accounts, theirs)).where(_employments.c.uscc == uscc)
+    rows = connection.execute(query.order_by(_operators.c.name, _employments.c.operator_id, _employments.c.since))
+    return [
+        Member(
+            *(operator_id, name, bool(has_phone)),
+            *(None if since == UNKNOWN_DAY else since, until),
+            None if account_id is None else disabled_at is None,
+            secret is not None,
+        )
+        for operator_id, name, has_phone, since, until, account_id, disabled_at, secret in rows
+    ]
+
+
+def names_of(connection: Connection, uscc: str) -> dict[str, str | None]:
+    """Names of everybody who is, was or will be employed by the firm."""
+    return {member.operator_id: member.name for member in members(connection, uscc)}
+
+
+# --- machines ---------------------------------------------------------------------------------------------------
+
+
+class OwnMachine(Struct, frozen=True):
+    """A machine of the firm, and what its lock last told: ``online`` None where it never did."""
+
+    machine_id: str
+    process: str
+    status: str
+    location: str | None
+    online: bool | None
+    received_at: Millis | None
+
+
+def machines(connection: Connection, uscc: str) -> list[OwnMachine]:
+    """All of the firm's, by number."""
+    names = ("machine_id", "process", "status", "location")
+    columns = (*(_machines.c[name] for name in names), _chips.c.online, _chips.c.received_at)
+    joined = _machines.outerjoin(_chips, _chips.c.machine_id == _machines.c.machine_id)
+    query = sa.select(*columns).select_from(joined).where(_machines.c.uscc == uscc)
+    return [OwnMachine(*row) for row in connection.execute(query.order_by(_machines.c.machine_id))]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+class Sought(Struct, frozen=True):
+    """Refusals at the firm's machines from ``since`` to before ``until``, of one machine or person where given."""
+
+    uscc: str
+    since: Millis
+    until: Millis
+    machine_id: str | None = None
+    operator_id: str | None = None
+
+
+class Refusal(Struct, frozen=True):
+    """A request that was refused, and why. ``operator_id`` is whom the credential named."""
+
+    seq: int
+    at: Millis
+    machine_id: str
+    operator_id: str | None
+    reasons: tuple[str, ...]
+
+
+def refusals(connection: Connection, sought: Sought, limit: int) -> list[Refusal]:
+    """The latest first. INVARIANT: only of machines that were the firm's then, and are now."""
+    own = sa.select(_machines.c.machine_id).where(_machines.c.uscc == sought.uscc)
+    query = sa.select(*(_ledger.c[name] for name in ("seq", "at", "machine_id", "operator_id", "record"))).where(
+        _ledger.c.kind == "decision",
+        _ledger.c.outcome == "deny",
+        _ledger.c.machine_id.in_(own),
+        _ledger.c.at >= sought.since,
+        _ledger.c.at < sought.until,
+    )
+    for name in ("machine_id", "operator_id"):
+        if (value := getattr(sought, name)) is not None:
+            query = query.where(_ledger.c[name] == value)
+    return list(_read(connection.execute(query.order_by(_ledger.c.seq.desc()).limit(limit)), sought.uscc))
+
+
+class _Machine(Struct):
+    uscc: str
+
+
+class _Facts(Struct):
+    machine: _Machine | None = None
+
+
+class _Decision(Struct):
+    reasons: tuple[str, ...]
+
+
+class _Body(Struct):
+    decision: _Decision
+    facts: _Facts
+
+
+class _Record(Struct):
+    body: _Body
+
+
+_decode = msgspec.json.Decoder(_Record).decode
+
+
+def _read(rows: Any, uscc: str) -> Iterator[Refusal]:
+    for seq, at, machine_id, operator_id, record in rows:
+        body = _decode(record).body
+        if body.facts.machine is not None and body.facts.machine.uscc == uscc:
+            yield Refusal(seq, at, machine_id, operator_id, body.decision.reasons)
