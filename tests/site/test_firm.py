@@ -1,0 +1,156 @@
+"""The firm's portal: what a firm sees of itself, and that it sees nothing of others."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.reasons import REASONS
+from gateway.site.firm import PAGES
+from tests.registry.people import ANNA, BERT, FIRM, OTHER_FIRM, PHONE
+from tests.site.firm_town import CAROL, MORE, add, ask, chip_spoke, move_in, weld
+from tests.site.served import Shown, Town, Visitor
+
+PATHS = ("/f", "/f/people", "/f/people/P-1", "/f/hire", "/f/machines", "/f/machines/HJ-0001", "/f/grants",
+         "/f/refusals", "/f/labels")  # fmt: skip
+
+
+@pytest.fixture
+async def firm(site: Town, tmp_path: Path) -> AsyncIterator[Visitor]:
+    move_in(site, tmp_path)
+    async with site.visitor("firm") as visitor:
+        yield visitor
+
+
+def plain(shown: Shown) -> str:
+    """The page's text without tags, its white space made one."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown.text))
+
+
+async def test_the_portal_begins_with_what_has_to_be_done(firm: Visitor) -> None:
+    text = plain(await firm.get("/f"))
+    assert "样例企业" in text
+    assert "红码 1" in text  # P-2 is blocked
+    assert "蓝码 1" in text
+    assert "锁具从未联系 2" in text
+    assert "现在没有人在作业。" in text
+    assert "今天没有人被拒绝。" in text
+
+
+async def test_it_shows_who_welds_and_who_was_refused_and_what_to_do(firm: Visitor) -> None:
+    weld(firm.town, "P-1")
+    ask(firm.town, "P-2")
+    text = plain(await firm.get("/f"))
+    assert "HJ-0001 样例甲 P-1 已许可，等待合闸" in text
+    reason = REASONS["operator_blocked"]
+    assert f"1 {reason.message_zh} {reason.remedy_zh}" in text
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_page_speaks_both_languages_and_shows_no_personal_number(firm: Visitor, path: str) -> None:
+    weld(firm.town, "P-1")
+    ask(firm.town, "P-2")
+    chinese = await firm.get(path)
+    await firm.get("/language/en")
+    english = await firm.get(path)
+    assert (chinese.status, english.status) == (200, 200)
+    heading = re.search(r"<h1[^>]*>(.*?)</h1>", english.text, re.DOTALL)
+    assert heading is not None
+    assert "People" in plain(english)
+    for number in (ANNA, BERT, CAROL, PHONE):
+        assert number not in chinese.text + english.text
+    assert len(chinese.text.encode()) < 60_000
+
+
+async def test_a_person_s_page_tells_where_they_may_weld_and_why_not(firm: Visitor) -> None:
+    text = plain(await firm.get("/f/people/P-1"))
+    assert re.search(r"可以 1 台 HJ-0001", text)
+    assert re.search(rf"不可以 1 台 {REASONS['certificate_wrong_item'].message_zh}.* HJ-0002", text)
+    blocked = plain(await firm.get("/f/people/P-2"))
+    assert "不能作业" in blocked
+    assert "可以 1 台" not in blocked.replace("不可以", "")
+
+
+async def test_a_machine_s_page_tells_who_may_start_it_and_who_was_refused(firm: Visitor) -> None:
+    weld(firm.town, "P-1")
+    ask(firm.town, "P-9")
+    chip_spoke(firm.town, "HJ-0001", online=True)
+    text = plain(await firm.get("/f/machines/HJ-0001"))
+    assert re.search(r"样例甲 P-1 可以", text), "whoever welds there now may weld there"
+    assert re.search(r"样例乙 P-2 不可以", text)
+    assert "5 分钟前" in text
+    assert "没有登记为这家企业的人员" in text
+
+
+async def test_refusals_are_found_by_day_machine_and_person(firm: Visitor) -> None:
+    ask(firm.town, "P-2", "HJ-0001")
+    ask(firm.town, "P-9", "HJ-0002")
+    assert "2 次" in plain(await firm.get("/f/refusals"))
+    assert "1 次" in plain(await firm.get("/f/refusals?machine=hj-0002"))
+    assert "1 次" in plain(await firm.get("/f/refusals?person=P-2"))
+    assert "0 次" in plain(await firm.get("/f/refusals?day=2020-01-01"))
+    assert "2 次" in plain(await firm.get("/f/refusals?day=nonsense"))
+
+
+async def test_a_refusal_that_may_be_let_pass_leads_to_the_form_filled_in(firm: Visitor) -> None:
+    ask(firm.town, "P-2", "HJ-0001")
+    assert "/f/grants?" not in (await firm.get("/f/refusals")).text, "nobody lets a blocked person pass"
+    ask(firm.town, "P-9", "HJ-0001")
+    link = re.search(r'href="(/f/grants\?[^"]+)"', (await firm.get("/f/refusals")).text)
+    assert link is not None
+    shown = await firm.get(link[1].replace("&amp;", "&"))
+    assert 'value="P-9"' in shown.text
+    assert re.search(r'value="operator_not_employed" checked', shown.text)
+    assert "<option selected>HJ-0001</option>" in shown.text
+
+
+async def test_people_are_chosen_by_colour_and_found_by_name(firm: Visitor) -> None:
+    assert "样例乙" not in (await firm.get("/f/people?colour=blue")).text
+    assert "样例甲" not in (await firm.get("/f/people?find=样例乙")).text
+    assert "没有符合条件的人员" in (await firm.get("/f/people?find=nobody")).text
+
+
+# --- nothing of others ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/f/people/P-9", "/f/people/P-404", "/f/machines/HJ-0009", "/f/machines/HJ-0404"])
+async def test_invariant_what_is_another_firm_s_is_not_there(firm: Visitor, path: str) -> None:
+    shown = await firm.get(path)
+    assert (shown.status, "没有这个页面" in shown.text) == (404, True)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.method == "POST" and "{" in page.path])
+async def test_invariant_nothing_is_done_to_another_firm_s(firm: Visitor, page: object) -> None:
+    path = page.path.replace("{operator_id}", "P-9").replace("{machine_id}", "HJ-0009")  # type: ignore[attr-defined]
+    before = firm.town.parts.state.snapshot.version
+    shown = await firm.post(path.replace("{override_id}", "none"), reason="it leaks badly", until="2026-01-01")
+    assert shown.status == 404
+    assert firm.town.parts.state.snapshot.version == before
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_invariant_no_page_tells_of_another_firm(firm: Visitor, path: str) -> None:
+    weld(firm.town, "P-9", "HJ-0009")
+    ask(firm.town, "P-2", "HJ-0009")
+    text = (await firm.get(path)).text
+    for theirs in ("HJ-0009", "秘密车间", "隔壁企业", OTHER_FIRM, "样例·丙"):
+        assert theirs not in text
+
+
+async def test_invariant_a_refusal_before_a_machine_was_theirs_is_not_theirs(firm: Visitor, tmp_path: Path) -> None:
+    ask(firm.town, "P-2", "HJ-0009")
+    moved = [MORE["machines"][0], ["HJ-0009", "C-9", FIRM, "fusion", "330521", "三号车间", "active"]]
+    add(firm.town, tmp_path, machines=moved)
+    assert (await firm.get("/f/machines/HJ-0009")).status == 200
+    assert "0 次" in plain(await firm.get("/f/refusals"))
+
+
+async def test_a_firm_without_anything_is_told_what_to_do(site: Town) -> None:
+    async with site.visitor("firm", where=OTHER_FIRM) as visitor:
+        assert "登记到岗" in (await visitor.get("/f")).text
+        assert "还没有登记焊机" in (await visitor.get("/f/machines")).text
+        assert "还没有在岗人员" in (await visitor.get("/f/people")).text
+        assert "还没有登记焊机" in (await visitor.get("/f/labels")).text
+        assert "这一天没有" in (await visitor.get("/f/refusals")).text
+        assert "本单位还没有登记焊机" in (await visitor.get("/f/grants")).text
