@@ -106,9 +106,19 @@ async def test_a_refusal_that_may_be_let_pass_leads_to_the_form_filled_in(firm: 
 
 
 async def test_people_are_chosen_by_colour_and_found_by_name(firm: Visitor) -> None:
-    assert "样例乙" not in (await firm.get("/f/people?colour=blue")).text
+    blue = (await firm.get("/f/people?colour=blue")).text
+    assert ("样例甲" in blue, "样例乙" in blue) == (True, False)
+    assert re.findall(r'aria-current="true">(.*?)</a>', blue) == ["蓝码 1"]
     assert "样例甲" not in (await firm.get("/f/people?find=样例乙")).text
     assert "没有符合条件的人员" in (await firm.get("/f/people?find=nobody")).text
+
+
+async def test_machines_are_chosen_by_state(firm: Visitor) -> None:
+    weld(firm.town, "P-1")
+    shown = (await firm.get("/f/machines?state=granted")).text
+    assert ("HJ-0001" in shown, "HJ-0002" in shown) == (True, False)
+    assert re.findall(r'aria-current="true">(.*?)</a>', shown) == ["已许可，等待合闸 1"]
+    assert re.search(r"HJ-0001.*HJ-0002", (await firm.get("/f/machines")).text, re.DOTALL), "those in use come first"
 
 
 # --- nothing of others ------------------------------------------------------------------------------------------

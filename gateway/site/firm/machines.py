@@ -26,7 +26,7 @@ class Row(Struct, frozen=True):
 
 
 class Fleet(Struct, frozen=True):
-    """All machines of a firm, and the names of its people."""
+    """All machines of a firm, those in use first, and the names of its people."""
 
     rows: list[Row]
     names: Mapping[str, str | None]
@@ -54,6 +54,7 @@ def fleet_of(connection: Connection, uscc: str, controls: Controls) -> Fleet:
     known = firms.machines(connection, uscc)
     running = {one.machine_id: one for one in overview.sessions(connection, Wanted("open", uscc=uscc), MOST)}
     rows = [_row(machine, running.get(machine.machine_id), controls) for machine in known]
+    rows.sort(key=lambda row: list(words.MACHINE_STATES).index(row.state))
     return Fleet(rows, firms.names_of(connection, uscc))
 
 

@@ -31,10 +31,10 @@ MACHINE_STATES: Mapping[str, str] = {
     "locked": "已锁定",
     "out_of_service": "已停用",
     "suspended": "登记为停用",
-    "decommissioned": "已报废",
     "silent": "锁具不在线",
     "never": "锁具从未联系",
     "free": "空闲，已上锁",
+    "decommissioned": "已报废",
 }
 """One for each machine, in the order in which they are told."""
 MACHINE_STYLES: Mapping[str, str] = {
