@@ -42,7 +42,7 @@ async def test_it_shows_who_welds_and_who_was_refused_and_what_to_do(firm: Visit
     weld(firm.town, "P-1")
     ask(firm.town, "P-2")
     text = plain(await firm.get("/f"))
-    assert "HJ-0001 样例甲 P-1 已许可，等待合闸" in text
+    assert "HJ-0001 已许可，等待合闸 样例甲 P-1" in text
     reason = REASONS["operator_blocked"]
     assert f"1 {reason.message_zh} {reason.remedy_zh}" in text
 
