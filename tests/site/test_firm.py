@@ -44,7 +44,7 @@ async def test_it_shows_who_welds_and_who_was_refused_and_what_to_do(firm: Visit
     text = plain(await firm.get("/f"))
     assert "HJ-0001 已许可，等待合闸 样例甲 P-1" in text
     reason = REASONS["operator_blocked"]
-    assert f"1 {reason.message_zh} {reason.remedy_zh}" in text
+    assert f"{reason.message_zh} 1 {reason.remedy_zh}" in text
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -77,7 +77,7 @@ async def test_a_machine_s_page_tells_who_may_start_it_and_who_was_refused(firm:
     ask(firm.town, "P-9")
     chip_spoke(firm.town, "HJ-0001", online=True)
     text = plain(await firm.get("/f/machines/HJ-0001"))
-    assert re.search(r"样例甲 P-1 可以", text), "whoever welds there now may weld there"
+    assert re.search(r"样例甲 P-1 可以", text)
     assert re.search(r"样例乙 P-2 不可以", text)
     assert "5 分钟前" in text
     assert "没有登记为这家企业的人员" in text
@@ -119,6 +119,12 @@ async def test_machines_are_chosen_by_state(firm: Visitor) -> None:
     assert ("HJ-0001" in shown, "HJ-0002" in shown) == (True, False)
     assert re.findall(r'aria-current="true">(.*?)</a>', shown) == ["已许可，等待合闸 1"]
     assert re.search(r"HJ-0001.*HJ-0002", (await firm.get("/f/machines")).text, re.DOTALL), "those in use come first"
+
+
+async def test_who_may_weld_today_is_told_whoever_welds_there_now(firm: Visitor) -> None:
+    weld(firm.town, "P-1")
+    await firm.post("/f/hire", operator_id="P-9", name="样例丙", since="2026-06-15")
+    assert re.search(r"样例·丙 P-9 可以", plain(await firm.get("/f/machines/HJ-0001")))
 
 
 # --- nothing of others ------------------------------------------------------------------------------------------
