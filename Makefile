@@ -73,6 +73,7 @@ mosquitto:
 prometheus:
 	if ! { command -v promtool && command -v prometheus && command -v amtool; } >/dev/null; then
 		$(call debian,Prometheus or Alertmanager is missing,prometheus prometheus-alertmanager)
+		systemctl stop prometheus prometheus-alertmanager 2>/dev/null || true  # tests start their own
 	fi
 
 chromium:

@@ -171,6 +171,32 @@ DATABASE = Row(
             ),
         ),
         lines(
+            "统计未计入的记录 Records not counted yet",
+            (
+                "页面上的统计还没有算进去的账本记录；半小时不低于一千会告警。 "
+                "What pages do not show yet; a thousand for half an hour raises an alert."
+            ),
+            "short",
+            ((f"max by (instance) (weldgate_figures_behind_records{{{INSTANCE}}})", "{{instance}}"),),
+            ((1000, YELLOW),),
+        ),
+        lines(
+            "统计占用数据库 Counting holds the database",
+            (
+                "每次统计占住写锁的时间，平均；这段时间提交要等。 "
+                "Mean time for which counting held the write lock; commits wait for that."
+            ),
+            "s",
+            (
+                (
+                    f"sum(rate(weldgate_figures_transaction_seconds_sum{{{INSTANCE}}}[5m]))"
+                    f" / (sum(rate(weldgate_figures_transaction_seconds_count{{{INSTANCE}}}[5m])) > 0)",
+                    "平均 mean",
+                ),
+            ),
+            ((0.1, YELLOW),),
+        ),
+        lines(
             "磁盘 Disk",
             (
                 "数据库文件连同日志的大小，和它所在磁盘的余量；余量低于 2 GiB 会告警。 "

@@ -1,15 +1,20 @@
 """Metrics: what happened, counted by few labels, none of which names a machine or a person."""
 
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from prometheus_client import generate_latest
 
+import gateway
 from gateway.core.decide import decide
 from gateway.core.model import Override
 from gateway.core.policy import Policy, Rulebook
 from gateway.core.session import OPEN_STATES
 from gateway.observe.events import (
+    DENIALS,
+    TROUBLES,
     Decided,
     EvidenceLost,
     JudgedAfterwards,
@@ -135,6 +140,14 @@ def test_a_policy_that_can_be_used_again_fails_no_longer() -> None:
 def test_a_series_is_there_before_its_first_event(series: str) -> None:
     """A counter that appears with a 1 has not increased as far as Prometheus knows."""
     assert f"{series} 0.0" in generate_latest(Metrics("1.0").registry).decode()
+
+
+@pytest.mark.parametrize(("event", "known"), [("Trouble", TROUBLES), ("Denied", DENIALS)])
+def test_every_place_of_a_trouble_and_kind_of_a_denial_is_known_beforehand(event: str, known: tuple[str, ...]) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in Path(gateway.__file__).parent.rglob("*.py")]
+    named = {word for source in sources for word in re.findall(rf'\b{event}\("([a-z_-]+)"', source)}
+    assert len(named) > 2
+    assert named <= set(known)
 
 
 def test_no_machine_session_or_person_is_ever_a_label() -> None:
