@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import structs
 
@@ -12,10 +13,12 @@ from gateway.gate import requests
 from gateway.gate.entry import Entry
 from gateway.gate.sessions import Session
 from gateway.registry.importer import Store, import_files
+from gateway.registry.snapshot import read_delta
 from gateway.store.journal import SESSION_COLUMNS
 from gateway.store.ledger import append_to
 from gateway.store.tables import ChipRow, LedgerRow, SessionRow, metadata
 from tests.registry.people import FIRM, OTHER_FIRM, id_number
+from tests.site.gate import until
 from tests.site.served import VAULT, Town
 
 CAROL = id_number(3)
@@ -52,7 +55,8 @@ def add(town: Town, folder: Path, **files: list[list[str]]) -> None:
             csv.writer(file).writerows(rows)
         paths.append(path)
     import_files(Store(town.engine, VAULT), paths, town.clock.now)
-    town.parts.hurry()
+    state = town.parts.state
+    state.concern(state.snapshot.apply(read_delta(town.engine, state.snapshot.version)))
 
 
 def ask(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Entry:
@@ -76,6 +80,13 @@ def weld(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Session:
     session = town.parts.state.sessions.at_machine(machine_id)
     assert session is not None
     return session
+
+
+async def locked(town: Town) -> str:
+    """Why the lock that the gate has sent was sent, once it is on record."""
+    await until(lambda: bool(records(town, "command")))
+    reason: str = msgspec.json.decode(records(town, "command")[-1].record)["body"]["reason"]
+    return reason
 
 
 def chip_spoke(town: Town, machine_id: str, *, online: bool) -> None:

@@ -9,14 +9,13 @@ import msgspec
 import pytest
 
 from gateway.core.rules import local_time
-from gateway.gate.leases import work_off
 from gateway.registry.acts import author
 from gateway.registry.orders import hold_machine
 from gateway.registry.sources import PORTAL
 from gateway.store import accounts
 from gateway.store.versions import latest
 from tests.registry.people import ANNA, FIRM
-from tests.site.firm_town import CAROL, ask, move_in, records, weld
+from tests.site.firm_town import CAROL, ask, locked, move_in, records, weld
 from tests.site.served import Shown, Town, Visitor
 
 REASON = "绝缘层破损，待修"
@@ -109,12 +108,10 @@ async def test_who_is_there_is_not_hired_again(firm: Visitor) -> None:
 
 async def test_invariant_who_left_is_locked_at_the_next_look_and_gone_from_the_portal(firm: Visitor) -> None:
     town = firm.town
-    session = weld(town, "P-1")
+    weld(town, "P-1")
     shown = await firm.post("/f/people/P-1/leave", until=day(town, -1))
     assert (shown.path, "已登记离岗" in shown.text) == ("/f/people", True)
-    (lock,) = [entry for entry in work_off(town.parts.state, town.clock.now) if entry.command is not None]
-    assert lock.draft is not None
-    assert (lock.draft.kind, lock.draft.machine_id, session.drain_reason) == ("command", "HJ-0001", "revoked")
+    assert await locked(town) == "revoked"
     assert ask(town, "P-1").draft.outcome == "deny"  # type: ignore[union-attr]
     assert (await firm.get("/f/people/P-1")).status == 404
     assert re.search(r"样例甲 <small>P-1</small>.*重新登记到岗", (await firm.get("/f/people")).text, re.DOTALL)
@@ -173,11 +170,10 @@ async def test_an_account_is_disabled_and_comes_back(firm: Visitor) -> None:
 
 async def test_a_machine_is_suspended_and_released_with_reasons(firm: Visitor) -> None:
     town = firm.town
-    session = weld(town, "P-1")
+    weld(town, "P-1")
     shown = await firm.post("/f/machines/HJ-0001/suspend", reason=REASON)
     assert (shown.path, "焊机已停用" in shown.text, REASON in shown.text) == ("/f/machines/HJ-0001", True, True)
-    work_off(town.parts.state, town.clock.now)
-    assert session.drain_reason == "out_of_service"
+    assert await locked(town) == "out_of_service"
     assert ask(town, "P-1").draft.outcome == "deny"  # type: ignore[union-attr]
     assert "已解除停用" in (await firm.post("/f/machines/HJ-0001/release", reason="已经修好并测过")).text
     bodies = [msgspec.json.decode(row.record)["body"] for row in records(town, "control")]
@@ -214,8 +210,7 @@ async def test_a_session_is_ended(firm: Visitor) -> None:
     session = weld(town, "P-1")
     shown = await firm.post("/f/machines/HJ-0001/end", session_id=session.session_id, reason="人不在焊机旁")
     assert "已下令结束作业" in shown.text
-    work_off(town.parts.state, town.clock.now)
-    assert session.drain_reason == "remote"
+    assert await locked(town) == "remote"
     again = await firm.post("/f/machines/HJ-0001/end", session_id=session.session_id, reason="人不在焊机旁")
     assert said(again).startswith("已经下令结束")
 
