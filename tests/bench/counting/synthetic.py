@@ -35,8 +35,9 @@ class Size(NamedTuple):
 
     def scaled(self, share: float) -> "Size":
         """Few of everything."""
-        few = (max(2, round(n * share)) for n in (self.machines, self.firms, self.people))
-        return Size(3, *few, 40, max(50, round(self.decisions * share)), max(100, round(self.sessions * share)))
+        machines, firms, people = (max(2, round(n * share)) for n in (self.machines, self.firms, self.people))
+        work = max(50, round(self.decisions * share)), max(100, round(self.sessions * share))
+        return Size(3, machines, firms, people, 40, *work)
 
 
 class Place(NamedTuple):
