@@ -18,6 +18,7 @@ from gateway.core.policy import Policy
 from gateway.errors import DatabaseUnavailable, WeldGateError
 from gateway.store.beside import PACE, Pace, batches, briefly
 from gateway.store.engine import reading
+from gateway.store.figures import purging
 from gateway.store.history import HISTORY, PURGED, mark_purged
 from gateway.store.ledger import Cut, Draft, append_to, check, count, read_anchor, read_head, rows_in_order
 from gateway.store.tables import (
@@ -235,11 +236,20 @@ def _announce(engine: Engine, ordered: Ordered, found: Due, pace: Pace) -> None:
         append_to(connection, Draft("purge", ordered.at, encode(body)))
         if found.rows.get("history"):
             mark_purged(connection, found.before["history"])
+        older = [found.before[kind] for kind in ("usage", "sessions") if found.rows.get(kind)]
+        kept_since = _first_kept(connection, found.cut) if found.cut else None
+        purging.announce(connection, ledger=kept_since, sessions=max(older, default=None))
         if found.cut:
             values = {"seq": found.cut.seq, "hash": bytes.fromhex(found.cut.hash), "at": ordered.at}
             moved = connection.execute(sa.update(_anchor).values(**values)).rowcount
             if not moved:
                 connection.execute(sa.insert(_anchor).values(id=1, **values))
+
+
+def _first_kept(connection: Connection, cut: Cut) -> Millis:
+    """When the first record was made that stays; no purged one is later."""
+    after = sa.select(_ledger.c.at).where(_ledger.c.seq > cut.seq).order_by(_ledger.c.seq)
+    return int(connection.execute(after.limit(1)).scalar_one())
 
 
 def _delete_records(engine: Engine, progress: Progress, pace: Pace) -> None:
@@ -255,6 +265,7 @@ def _delete_records(engine: Engine, progress: Progress, pace: Pace) -> None:
         with briefly(engine, pace) as connection:
             end = min(begin + pace.rows - 1, last)
             connection.execute(sa.delete(_ledger).where(_ledger.c.seq.between(begin, end)))
+            purging.forget_decisions(connection, begin, end)
 
 
 def _delete(engine: Engine, kind: str, before: Millis, rows: int, how: tuple[Progress, Pace]) -> None:
@@ -269,3 +280,9 @@ def _delete(engine: Engine, kind: str, before: Millis, rows: int, how: tuple[Pro
         keys = [{f"key_{name}": part for name, part in zip(names, row, strict=True)} for row in batch]
         with briefly(engine, pace) as connection:
             connection.execute(statement, keys)
+            if kind == "sessions":
+                purging.forget_sessions(connection, [row[0] for row in batch])
+    if kind == "usage":
+        purging.forget_usage_days(engine, before, pace)
+    if kind == "sessions":
+        purging.forget_pairs(engine, before, pace)

@@ -90,10 +90,11 @@ class Shift:
         draft = self.event(session_id, machine_id, "unlocked", at)
         self.write(Batch([draft], changed=[self._changed(session_id, unlocked_at=at)]))
 
-    def lock(self, session_id: str, at: int, machine_id: str = "HJ-0001") -> None:
-        """It was unlocked a minute before."""
+    def lock(self, session_id: str, at: int, machine_id: str = "HJ-0001", unlocked_at: int | None = None) -> None:
+        """By default it was unlocked a minute before."""
         draft = self.event(session_id, machine_id, "locked", at, ends=True)
-        self.write(Batch([draft], changed=[self._ended(session_id, at, "operator", unlocked_at=at - 60_000)]))
+        began = at - 60_000 if unlocked_at is None else unlocked_at
+        self.write(Batch([draft], changed=[self._ended(session_id, at, "operator", unlocked_at=began)]))
 
     def time_up(self, session_id: str, at: int, machine_id: str = "HJ-0001") -> None:
         """It was never unlocked."""

@@ -213,8 +213,6 @@ class _Current(Struct, frozen=True, gc=False):
     @property
     def usage(self) -> tuple[int, ...]:
         """In the order of ``tables.USAGE``."""
-        if self.seq is None:
-            return _NONE
         figures = (self.enabled_s or 0, self.arc_s or 0, self.idle_s or 0, self.arcs or 0)
         return (*figures, round((self.energy_wh or 0) * 1000))
 
@@ -239,7 +237,7 @@ def _count_sessions(step: Step, source: Connection, target: Connection, found: M
         opened = _opened(before, found.opened.get(current.session_id))
         if opened is None:
             continue  # its decision comes later in the ledger, or is purged
-        after = _index_row(current, opened)
+        after = _index_row(current, opened, before)
         if after != before:
             rows.append(after)
             grown = _grown(before, after)
@@ -271,10 +269,13 @@ def _opened(before: Row | None, opened: Opened | None) -> Opened | None:
     return Opened(before[3], before[4], before[2]) if before is not None else opened
 
 
-def _index_row(current: _Current, opened: Opened) -> Row:
+def _index_row(current: _Current, opened: Opened, before: Row | None) -> Row:
+    """Usage that is there no more (it may be purged earlier than its session) counts as it did."""
     placed = (current.session_id, current.machine_id, opened.operator_id, opened.division, opened.uscc)
-    seq = -1 if current.seq is None else current.seq
-    return (*placed, current.granted_at, current.unlocked_at, seq, *current.usage)
+    seen = (current.granted_at, current.unlocked_at)
+    if current.seq is None:
+        return (*placed, *seen, *(before[7:] if before is not None else (-1, *_NONE)))
+    return (*placed, *seen, current.seq, *current.usage)
 
 
 def _grown(before: Row | None, after: Row) -> tuple[int, ...]:

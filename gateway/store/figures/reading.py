@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from gateway.core.reach import Reach
+from gateway.store.figures.tables import is_text
 from gateway.store.reach import Condition, in_division, within
 
 Kind = TypeVar("Kind")
@@ -67,7 +68,7 @@ def narrowing(condition: Condition) -> Condition:
 
 
 def _unindexed(element: Any, **_: Any) -> Any:
-    return element.concat("") if isinstance(element, sa.Column) and isinstance(element.type, sa.String) else None
+    return element.concat("") if isinstance(element, sa.Column) and is_text(element) else None
 
 
 def total(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:

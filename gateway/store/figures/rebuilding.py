@@ -180,7 +180,7 @@ def _bytewise(connection: Connection, table: sa.Table) -> list[Any]:
     """The key, its texts in the order in which Python has them."""
     if connection.dialect.name == "sqlite":
         return list(table.primary_key.columns)
-    return [c.collate("C") if isinstance(c.type, sa.String) else c for c in table.primary_key.columns]
+    return [c.collate("C") if tables.is_text(c) else c for c in table.primary_key.columns]
 
 
 def _side_by_side(one: Iterator[Row], other: Iterator[Row], keys: int) -> Iterator[tuple[Row | None, Row | None]]:

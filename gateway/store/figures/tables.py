@@ -42,6 +42,11 @@ def key_names(of: sa.Table) -> tuple[str, ...]:
     return tuple(column.name for column in of.primary_key.columns)
 
 
+def is_text(column: sa.Column[Any]) -> bool:
+    """SQLModel's string type wraps the one of SQLAlchemy."""
+    return isinstance(getattr(column.type, "impl", column.type), sa.String)
+
+
 class Sums(Struct):
     """Usage of some sessions; seconds, and milliwatt-hours."""
 
