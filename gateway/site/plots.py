@@ -1,0 +1,130 @@
+"""Plots as SVG that the server draws: they need no script, and print as they are.
+
+Colours stand twice: as attributes for paper, and as classes that the site's style overrides for each scheme.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+from msgspec import Struct
+
+WIDTH, HEIGHT = 720, 200
+LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 24
+"""Margins for the numbers at the axes."""
+GRID_LINES = 4
+MOST_LABELS = 13
+PAPER = ("#0b4f94", "#b93d04", "#5c6066")
+"""Colours of series where no style applies; told apart without colour by their order and the legend."""
+
+
+class Series(Struct, frozen=True):
+    """``values`` for each place of the axis; ``label`` as it is shown."""
+
+    label: str
+    values: Sequence[float]
+
+
+def columns(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """Stacked columns. ``title`` says what is shown, for whoever does not see it."""
+    top = _round_up(max((sum(column) for column in zip(*(one.values for one in series), strict=True)), default=0))
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
+    parts = [*_grid(top), *_labels(labels, step)]
+    for place in range(len(labels)):
+        base = 0.0
+        for kind, one in enumerate(series):
+            value = one.values[place]
+            if value > 0:
+                x, y = LEFT + place * step + step * 0.12, _y(base + value, top)
+                height = _y(base, top) - y
+                parts.append(_rect(kind, x, y, step * 0.76, height))
+            base += value
+    return _svg(title, parts)
+
+
+def line(title: str, labels: Sequence[str], values: Sequence[float | None], top: float | None = None) -> Markup:
+    """One line, with a gap where there is no value."""
+    known = [value for value in values if value is not None]
+    highest = top if top is not None else _round_up(max(known, default=0))
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
+    points = [
+        None if value is None else (LEFT + (place + 0.5) * step, _y(value, highest))
+        for place, value in enumerate(values)
+    ]
+    parts = [*_grid(highest), *_labels(labels, step)]
+    for before, after in pairwise(points):
+        if before is not None and after is not None:
+            parts.append(
+                Markup('<line class="s0" stroke="{}" stroke-width="2.5" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
+                    PAPER[0], *(f"{number:.1f}" for number in (*before, *after))
+                )
+            )
+    for point in points:
+        if point is not None:
+            parts.append(
+                Markup('<circle class="f0" fill="{}" cx="{}" cy="{}" r="3"/>').format(
+                    PAPER[0], *(f"{number:.1f}" for number in point)
+                )
+            )
+    return _svg(title, parts)
+
+
+def _svg(title: str, parts: Sequence[Markup]) -> Markup:
+    return Markup(
+        '<svg class="plot" role="img" viewBox="0 0 {} {}" xmlns="http://www.w3.org/2000/svg" font-size="12" '
+        'font-family="sans-serif"><title>{}</title>{}</svg>'
+    ).format(WIDTH, HEIGHT, title, Markup().join(parts))
+
+
+def _rect(kind: int, x: float, y: float, width: float, height: float) -> Markup:
+    return Markup('<rect class="f{}" fill="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+        kind, PAPER[kind % len(PAPER)], *(f"{number:.1f}" for number in (x, y, width, height))
+    )
+
+
+def _grid(top: float) -> list[Markup]:
+    """Lines across, with their numbers."""
+    found = []
+    for part in range(GRID_LINES + 1):
+        value = top * part / GRID_LINES
+        y = f"{_y(value, top):.1f}"
+        found.append(
+            Markup('<line class="grid" stroke="#cfccc4" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+                LEFT, WIDTH - RIGHT, y, y
+            )
+        )
+        found.append(
+            Markup('<text class="axis" fill="#52565c" x="{}" y="{}" dy="4" text-anchor="end">{}</text>').format(
+                LEFT - 6, y, f"{value:,.0f}" if top >= GRID_LINES else f"{value:g}"
+            )
+        )
+    return found
+
+
+def _labels(labels: Sequence[str], step: float) -> list[Markup]:
+    """Below the axis, as many as there is room for."""
+    every = max(1, math.ceil(len(labels) / MOST_LABELS))
+    return [
+        Markup('<text class="axis" fill="#52565c" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            f"{LEFT + (place + 0.5) * step:.1f}", HEIGHT - 6, label
+        )
+        for place, label in enumerate(labels)
+        if place % every == 0
+    ]
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
+
+
+def _round_up(value: float) -> float:
+    """The least round number that ``GRID_LINES`` divide evenly and that is not below the value.
+
+    >>> [_round_up(value) for value in (0, 3, 9, 37, 950)]
+    [4.0, 4.0, 12.0, 40.0, 1200.0]
+    """
+    if value <= GRID_LINES:
+        return float(GRID_LINES)
+    power = 10 ** math.floor(math.log10(value))
+    return float(next(power * times for times in (1.2, 1.6, 2, 4, 8, 12) if power * times >= value))

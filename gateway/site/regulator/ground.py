@@ -1,0 +1,85 @@
+"""What every page of the console begins with: who may come, what lies within an account's reach, and where one is.
+
+INVARIANT: what lies outside an account's reach is not there: the answer is the one for what does not exist.
+"""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.core.accounts import Role
+from gateway.core.model import Enterprise, Machine
+from gateway.core.rules import employed_on
+from gateway.registry.snapshot import Snapshot
+from gateway.site import divisions
+from gateway.site.visit import Visit
+
+READERS: tuple[Role, ...] = ("regulator", "auditor")
+ACTORS: tuple[Role, ...] = ("regulator",)
+
+
+class Crumb(Struct, frozen=True):
+    """One step of the way to a page; ``label`` as it is shown."""
+
+    path: str
+    label: str
+
+
+def snapshot_of(visit: Visit) -> Snapshot:
+    return visit.parts.state.snapshot
+
+
+def machine_named(visit: Visit, machine_id: str) -> Machine:
+    """Raises HTTPNotFound."""
+    machine = snapshot_of(visit).machines.get(machine_id)
+    if machine is None or not visit.reach.holds_machine(machine):
+        raise web.HTTPNotFound
+    return machine
+
+
+def firm_named(visit: Visit, uscc: str) -> Enterprise:
+    """Raises HTTPNotFound."""
+    firm = snapshot_of(visit).enterprises.get(uscc)
+    if firm is None or not visit.reach.holds_firm(firm.division, firm.uscc):
+        raise web.HTTPNotFound
+    return firm
+
+
+def person_named(visit: Visit, operator_id: str) -> str:
+    """Somebody whom a firm within reach employs today; with a reach of everywhere, anybody on record.
+
+    Raises HTTPNotFound.
+    """
+    if not holds_person(visit, operator_id):
+        raise web.HTTPNotFound
+    return operator_id
+
+
+def holds_person(visit: Visit, operator_id: str) -> bool:
+    snapshot, today = snapshot_of(visit), visit.today()
+    if visit.reach.division == "":
+        return snapshot.knows_operator(operator_id)
+    firms = (
+        snapshot.enterprises.get(work.uscc)
+        for work in snapshot.employments.get(operator_id, ())
+        if employed_on(work, today)
+    )
+    return any(firm is not None and visit.reach.holds_firm(firm.division, firm.uscc) for firm in firms)
+
+
+def division_named(visit: Visit, code: str) -> str:
+    """A division's code within reach. Raises HTTPNotFound."""
+    within = code.startswith(visit.reach.division or "") and visit.reach.division is not None
+    if not within or not code.isascii() or not (code.isdigit() and len(code) in divisions.LEVELS):
+        raise web.HTTPNotFound
+    return code
+
+
+def crumbs_to(visit: Visit, division: str | None, *more: Crumb) -> Sequence[Crumb]:
+    """From what the account sees down to the division, and on to what is in it."""
+    reach = visit.reach.division or ""
+    codes = [code for code in divisions.lineage(division or "") if len(code) >= max(len(reach), 2)]
+    everywhere = [] if reach else [Crumb("/r/divisions", visit.text("全部区划"))]
+    places = [Crumb(f"/r/divisions/{code}", divisions.name_of(code)) for code in codes]
+    return [*everywhere, *places, *more]
