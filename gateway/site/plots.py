@@ -40,7 +40,7 @@ def columns(title: str, labels: Sequence[str], series: Sequence[Series]) -> Mark
                 height = _y(base, top) - y
                 parts.append(_rect(kind, x, y, step * 0.76, height))
             base += value
-    return _svg(title, parts)
+    return _svg(title, parts) + _legend(series)
 
 
 def line(title: str, labels: Sequence[str], values: Sequence[float | None], top: float | None = None) -> Markup:
@@ -75,6 +75,18 @@ def _svg(title: str, parts: Sequence[Markup]) -> Markup:
         '<svg class="plot" role="img" viewBox="0 0 {} {}" xmlns="http://www.w3.org/2000/svg" font-size="12" '
         'font-family="sans-serif"><title>{}</title>{}</svg>'
     ).format(WIDTH, HEIGHT, title, Markup().join(parts))
+
+
+def _legend(series: Sequence[Series]) -> Markup:
+    """What the columns stand for, from the lowest up."""
+    items = (
+        Markup(
+            '<li><svg class="swatch" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">'
+            '<rect class="f{}" fill="{}" width="12" height="12"/></svg> {}</li>'
+        ).format(kind, PAPER[kind % len(PAPER)], one.label)
+        for kind, one in enumerate(series)
+    )
+    return Markup('<ul class="legend">{}</ul>').format(Markup().join(items))
 
 
 def _rect(kind: int, x: float, y: float, width: float, height: float) -> Markup:

@@ -1,61 +1,51 @@
 """One machine: what it is, how it stands, who used it, what it refused, and the orders about it."""
 
+from datetime import date
+
 from aiohttp import web
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Control
+from gateway.core.reach import Reach
+from gateway.core.reasons import REASONS
 from gateway.registry.acts import holding
 from gateway.site.regulator import usage, words
 from gateway.site.regulator.ground import ACTORS, Crumb, crumbs_to, machine_named
 from gateway.site.visit import Visit
 from gateway.store import overview
 from gateway.store.controls import about_machine, acts
-from gateway.store.overview import ChipFacts, Lost, MachineFacts, SessionFacts, Wanted
+from gateway.store.figures.machines import MachineProfile, machine
+from gateway.store.overview import Lost, SessionFacts, Wanted
 
 LATEST = 20
-"""Sessions, decisions and orders that a profile shows."""
+"""Gaps in a chip's numbers that a profile shows."""
 
 
 class About(Struct, frozen=True):
-    """What is on record of a machine; ``sessions`` and ``orders`` with the latest first."""
+    """What is on record of a machine; ``orders`` with the latest first, ``open`` its session that has not ended."""
 
-    machine: MachineFacts
-    chip: ChipFacts | None
-    lost: list[Lost]
-    sessions: list[SessionFacts]
+    profile: MachineProfile
+    open: SessionFacts | None
     orders: list[Control]
+    lost: list[Lost]
 
     @property
     def held(self) -> Control | None:
         return holding(self.orders)
 
-    @property
-    def open(self) -> SessionFacts | None:
-        return next((session for session in self.sessions if session.ended_at is None), None)
 
-    @property
-    def state(self) -> str:
-        """A key of ``words.MACHINE_STATES``."""
-        if self.open is not None:
-            return self.open.state
-        if self.held is not None:
-            return "out_of_service"
-        if self.chip is None:
-            return "never_used"
-        return "online" if self.chip.online else "silent"
-
-
-def about(connection: Connection, machine_id: str) -> About | None:
-    machine = overview.machine(connection, machine_id)
-    if machine is None:
+def about(connection: Connection, reach: Reach, machine_id: str, today: date) -> About | None:
+    """None where there is none within reach."""
+    found = machine(connection, reach, machine_id, today)
+    if found is None:
         return None
+    running = overview.sessions(connection, Wanted("open", machine_id=machine_id), 1)
     return About(
-        machine,
-        overview.chip(connection, machine_id),
-        overview.lost_evidence(connection, machine_id, LATEST),
-        overview.sessions(connection, Wanted("all", machine_id=machine_id), LATEST),
+        found,
+        running[0] if running else None,
         acts(connection, about_machine(machine_id)),
+        overview.lost_evidence(connection, machine_id, LATEST),
     )
 
 
@@ -68,19 +58,20 @@ async def profile(
     visit: Visit, machine_id: str, status: int = 200, problem: str = "", reason: str = ""
 ) -> web.StreamResponse:
     """``problem``: why an order was not carried out, and the ``reason`` that was typed for it."""
-    found = await visit.parts.read(about, machine_id)
+    found = await visit.parts.read(about, visit.reach, machine_id, visit.today())
     if found is None:
         raise web.HTTPNotFound
-    machine = found.machine
-    firm = Crumb(f"/r/firms/{machine.uscc}", machine.firm or machine.uscc)
+    facts = found.profile.facts
+    firm = Crumb(f"/r/firms/{facts.uscc}", facts.firm or facts.uscc)
     return visit.page(
         "regulator/machine.html",
         status,
-        crumbs=crumbs_to(visit, machine.division, firm, Crumb(f"/r/machines/{machine_id}", machine_id)),
+        crumbs=crumbs_to(visit, facts.division, firm, Crumb(f"/r/machines/{machine_id}", machine_id)),
         found=found,
-        used=await usage.of_machine(visit, machine_id),
+        used=usage.used(visit, found.profile.usage),
         may_act=visit.account.role in ACTORS,
         problem=problem,
         reason=reason,
+        reasons=REASONS,
         words=words,
     )

@@ -21,6 +21,7 @@ from gateway.core.model import (
 from gateway.core.session import DrainReason, EndReason
 from gateway.core.session import State as SessionState
 from gateway.core.trace import Result
+from gateway.store.figures.machines import MachineState
 
 COLOURS: Mapping[Colour, str] = {"blue": "蓝码", "yellow": "黄码", "red": "红码", "grey": "灰码"}
 STANDINGS: Mapping[str, str] = {
@@ -44,18 +45,23 @@ ENTERPRISE_STATUS: Mapping[EnterpriseStatus, str] = {
     "closed": "已关闭",
 }
 MACHINE_STATUS: Mapping[MachineStatus, str] = {"active": "在用", "suspended": "已暂停", "decommissioned": "已报废"}
-MACHINE_STATES: Mapping[str, str] = {
-    "online": "在线",
-    "granted": "已许可，等待合闸",
-    "unlocked": "已解锁",
-    "idle": "已解锁，未焊接",
+MACHINE_STATES: Mapping[MachineState, str] = {
     "welding": "正在焊接",
-    "draining": "正在上锁",
+    "unlocked": "已解锁",
+    "online": "在线",
     "silent": "失联",
-    "never_used": "从未联系",
-    "out_of_service": "已锁定",
+    "never_used": "从未使用",
+    "out_of_service": "停用或锁定",
 }
-"""One state for each machine, in the order in which they are told."""
+"""In the order in which they are told."""
+MACHINE_STYLES: Mapping[MachineState, str] = {
+    "welding": "good",
+    "unlocked": "good",
+    "online": "",
+    "silent": "grey",
+    "never_used": "",
+    "out_of_service": "bad",
+}
 SESSION_STATES: Mapping[SessionState, str] = {
     "granted": "已许可，等待合闸",
     "unlocked": "已解锁",
