@@ -9,8 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.core.accounts import Role
-from gateway.core.model import Enterprise, Machine
-from gateway.core.rules import employed_on
+from gateway.core.model import Machine
 from gateway.registry.snapshot import Snapshot
 from gateway.site import divisions
 from gateway.site.visit import Visit
@@ -36,36 +35,6 @@ def machine_named(visit: Visit, machine_id: str) -> Machine:
     if machine is None or not visit.reach.holds_machine(machine):
         raise web.HTTPNotFound
     return machine
-
-
-def firm_named(visit: Visit, uscc: str) -> Enterprise:
-    """Raises HTTPNotFound."""
-    firm = snapshot_of(visit).enterprises.get(uscc)
-    if firm is None or not visit.reach.holds_firm(firm.division, firm.uscc):
-        raise web.HTTPNotFound
-    return firm
-
-
-def person_named(visit: Visit, operator_id: str) -> str:
-    """Somebody whom a firm within reach employs today; with a reach of everywhere, anybody on record.
-
-    Raises HTTPNotFound.
-    """
-    if not holds_person(visit, operator_id):
-        raise web.HTTPNotFound
-    return operator_id
-
-
-def holds_person(visit: Visit, operator_id: str) -> bool:
-    snapshot, today = snapshot_of(visit), visit.today()
-    if visit.reach.division == "":
-        return snapshot.knows_operator(operator_id)
-    firms = (
-        snapshot.enterprises.get(work.uscc)
-        for work in snapshot.employments.get(operator_id, ())
-        if employed_on(work, today)
-    )
-    return any(firm is not None and visit.reach.holds_firm(firm.division, firm.uscc) for firm in firms)
 
 
 def division_named(visit: Visit, code: str) -> str:
