@@ -19,6 +19,7 @@ from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
 from gateway.site.live import FOLLOWER, Follower
 from gateway.site.parts import Parts
+from gateway.site.printing import PRINTER, Printer
 from gateway.site.routes import Page
 from gateway.site.texts import LANGUAGES, NAMES, Language
 from gateway.site.visit import Signed, Visit
@@ -41,6 +42,7 @@ class Site:
     def add_to(self, app: web.Application) -> None:
         app[FOLLOWER] = self._follower
         stream.add_to(app)
+        app[PRINTER] = Printer()
         environment = aiohttp_jinja2.setup(
             app,
             loader=jinja2.PackageLoader("gateway.site"),
