@@ -5,7 +5,6 @@ Colours stand twice: as attributes for paper, and as classes that the site's sty
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -26,48 +25,37 @@ class Series(Struct, frozen=True):
     values: Sequence[float]
 
 
-def columns(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+def columns(title: str, labels: Sequence[str], series: Sequence[Series], first_colour: int = 0) -> Markup:
     """Stacked columns. ``title`` says what is shown, for whoever does not see it."""
     top = _round_up(max((sum(column) for column in zip(*(one.values for one in series), strict=True)), default=0))
     step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
     parts = [*_grid(top), *_labels(labels, step)]
     for place in range(len(labels)):
         base = 0.0
-        for kind, one in enumerate(series):
+        for kind, one in enumerate(series, first_colour):
             value = one.values[place]
             if value > 0:
                 x, y = LEFT + place * step + step * 0.12, _y(base + value, top)
                 height = _y(base, top) - y
                 parts.append(_rect(kind, x, y, step * 0.76, height))
             base += value
-    return _svg(title, parts) + _legend(series)
+    return _svg(title, parts) + (_legend(series) if len(series) > 1 else Markup())
 
 
-def line(title: str, labels: Sequence[str], values: Sequence[float | None], top: float | None = None) -> Markup:
-    """One line, with a gap where there is no value."""
-    known = [value for value in values if value is not None]
-    highest = top if top is not None else _round_up(max(known, default=0))
-    step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
-    points = [
-        None if value is None else (LEFT + (place + 0.5) * step, _y(value, highest))
+def spark(values: Sequence[float]) -> Markup:
+    """Small columns beside a number that says the same: nothing is told by them alone."""
+    top, width = max(values, default=0) or 1, max(1, len(values))
+    rects = (
+        Markup('<rect class="f1" fill="{}" x="{}" y="{}" width="0.8" height="{}"/>').format(
+            PAPER[1], place, f"{20 - 20 * value / top:.1f}", f"{20 * value / top:.1f}"
+        )
         for place, value in enumerate(values)
-    ]
-    parts = [*_grid(highest), *_labels(labels, step)]
-    for before, after in pairwise(points):
-        if before is not None and after is not None:
-            parts.append(
-                Markup('<line class="s0" stroke="{}" stroke-width="2.5" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
-                    PAPER[0], *(f"{number:.1f}" for number in (*before, *after))
-                )
-            )
-    for point in points:
-        if point is not None:
-            parts.append(
-                Markup('<circle class="f0" fill="{}" cx="{}" cy="{}" r="3"/>').format(
-                    PAPER[0], *(f"{number:.1f}" for number in point)
-                )
-            )
-    return _svg(title, parts)
+        if value > 0
+    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {} 20" preserveAspectRatio="none" width="120" height="20" '
+        'aria-hidden="true">{}</svg>'
+    ).format(width, Markup().join(rects))
 
 
 def _svg(title: str, parts: Sequence[Markup]) -> Markup:

@@ -30,7 +30,9 @@ async def lock(visit: Visit) -> web.StreamResponse:
 async def release(visit: Visit) -> web.StreamResponse:
     """``POST /r/machines/{machine_id}/release``."""
     machine_id, engine = machine_named(visit, visit.named("machine_id")).machine_id, visit.parts.engine
-    return await _carried_out(visit, machine_id, "released", lambda by: orders.release_machine(engine, machine_id, by))
+    return await _carried_out(
+        visit, machine_id, "unlocked_again", lambda by: orders.release_machine(engine, machine_id, by)
+    )
 
 
 async def end_session(visit: Visit) -> web.StreamResponse:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from gateway.core.colour import explained as explained
+from gateway.core.genuine import masked_name as masked_name
 from gateway.core.model import (
     CertificateStatus,
     Colour,
@@ -113,7 +115,11 @@ RESOLVERS: Mapping[Resolver, str] = {
     "machine_vendor": "焊机厂家",
     "gateway_operator": "系统管理员",
 }
-LEVELS: Mapping[OverrideLevel, str] = {"nobody": "不可放行", "supervisor": "企业负责人可放行", "regulator": "监管可放行"}
+LEVELS: Mapping[OverrideLevel, str] = {
+    "nobody": "不可放行",
+    "supervisor": "企业负责人可放行",
+    "regulator": "监管可放行",
+}
 PERMIT_LEVELS: Mapping[PermitLevel, str] = {"special": "特级", "grade_1": "一级", "grade_2": "二级"}
 PERMIT_STATUS: Mapping[PermitStatus, str] = {"approved": "已批准", "withdrawn": "已撤回"}
 ACTS: Mapping[ControlAct, str] = {
