@@ -13,7 +13,8 @@ from gateway.core.policy import Effective, Rulebook
 from gateway.core.rules import CERTIFICATE_RULES, RULES, Case, local_time
 
 Result = Literal["refused", "overridden", "warned", "fault", "passed", "off", "left_out"]
-"""``left_out``: the facts that the rule needs were not known, which another rule refuses."""
+"""``left_out``: there was nothing that the rule could look at: it is for other ways of asking, or needs facts that are not
+known, which another rule refuses."""
 
 
 class Step(Struct, frozen=True):

@@ -27,7 +27,8 @@ class Series(Struct, frozen=True):
 
 def columns(title: str, labels: Sequence[str], series: Sequence[Series], first_colour: int = 0) -> Markup:
     """Stacked columns. ``title`` says what is shown, for whoever does not see it."""
-    top = _round_up(max((sum(column) for column in zip(*(one.values for one in series), strict=True)), default=0))
+    highest = max((sum(column) for column in zip(*(one.values for one in series), strict=True)), default=0)
+    top = _round_up(highest, whole=all(isinstance(value, int) for one in series for value in one.values))
     step = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
     parts = [*_grid(top), *_labels(labels, step)]
     for place in range(len(labels)):
@@ -118,13 +119,13 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
 
 
-def _round_up(value: float) -> float:
+def _round_up(value: float, *, whole: bool = True) -> float:
     """The least round number that ``GRID_LINES`` divide evenly and that is not below the value.
 
-    >>> [_round_up(value) for value in (0, 3, 9, 37, 950)]
-    [4.0, 4.0, 12.0, 40.0, 1200.0]
+    >>> [_round_up(value) for value in (0, 3, 9, 37, 950)], _round_up(0.3, whole=False)
+    ([4.0, 4.0, 12.0, 40.0, 1200.0], 0.4)
     """
-    if value <= GRID_LINES:
+    if value <= (GRID_LINES if whole else 0):
         return float(GRID_LINES)
     power = 10 ** math.floor(math.log10(value))
     return float(next(power * times for times in (1.2, 1.6, 2, 4, 8, 12) if power * times >= value))

@@ -32,7 +32,7 @@ class Now(Struct, frozen=True):
 
 def now(connection: Connection, reach: Reach, today: Days) -> Now:
     return Now(
-        overview(connection, reach, today.first, refusals=0),
+        overview(connection, reach, today.first, refusals=1),
         decisions_over_time(connection, reach, today, "hour"),
         decisions(connection, reach, limit=LATEST).rows,
     )

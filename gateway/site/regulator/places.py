@@ -72,7 +72,7 @@ def _read_place(connection: Connection, visit: Visit, code: str, after: tuple[An
     reach, today, part = visit.reach, visit.today(), Part(code)
     below = divisions(connection, reach, today, code)
     listed = None if below else firms(connection, reach, today, part, FIRMS_AT_ONCE, after)
-    return Place(overview(connection, reach, today, part, refusals=0), below, listed)
+    return Place(overview(connection, reach, today, part, refusals=1), below, listed)
 
 
 class Firm(Struct, frozen=True):
@@ -117,7 +117,7 @@ def _read_firm(connection: Connection, visit: Visit, uscc: str) -> Firm | None:
     days = up_to(today, RATED_DAYS)
     return Firm(
         row,
-        overview(connection, reach, today, part, refusals=0),
+        overview(connection, reach, today, part, refusals=1),
         machines(connection, reach, MachinesWanted(part), MACHINES_SHOWN),
         people(connection, reach, today, part, limit=PEOPLE_SHOWN),
         together(connection, reach, uscc, days),

@@ -105,7 +105,7 @@ RESULTS: Mapping[Result, str] = {
     "fault": "未能执行",
     "passed": "通过",
     "off": "未启用",
-    "left_out": "缺少事实，未看",
+    "left_out": "不适用，未看",
 }
 RESOLVERS: Mapping[Resolver, str] = {
     "operator": "本人",
