@@ -13,7 +13,7 @@ from gateway.core.policy import Effective, Rulebook
 from gateway.core.rules import CERTIFICATE_RULES, RULES, Case, local_time
 
 Result = Literal["refused", "overridden", "warned", "fault", "passed", "off", "left_out"]
-"""``left_out``: there was nothing that the rule could look at: it is for other ways of asking, or needs facts that are not
+"""``left_out``: there was nothing for the rule to look at. It is for another way of asking, or needs facts that are not
 known, which another rule refuses."""
 
 

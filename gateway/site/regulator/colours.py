@@ -14,9 +14,9 @@ from gateway.core.model import Colour
 from gateway.core.reach import Reach
 from gateway.registry.standing import person_in, staff_on
 from gateway.site import divisions as names
-from gateway.site.exporting import Cell
 from gateway.site.regulator import words
 from gateway.site.regulator.ground import Crumb, crumbs_to, part_named, snapshot_of
+from gateway.site.sheets import Cell
 from gateway.site.visit import Visit
 from gateway.store.figures.firms import DivisionRow, divisions
 from gateway.store.names import firm_names, person_names

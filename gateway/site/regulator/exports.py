@@ -1,33 +1,33 @@
 """Files of what the console shows: each is on record as an act of the account before its first byte."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import date
 
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
-from gateway.site.exporting import (
+from gateway.site.exporting import EXPORTS, TYPES, ExportError
+from gateway.site.guard import HEADERS
+from gateway.site.regulator import colours, ranking
+from gateway.site.regulator.filters import FIELDS, filter_of
+from gateway.site.regulator.ground import part_named
+from gateway.site.regulator.lists import wanted_of
+from gateway.site.regulator.months import month_named
+from gateway.site.sheets import (
     DECISION_HEADER,
-    EXPORTS,
     MACHINE_HEADER,
     MOST_XLSX_ROWS,
-    TYPES,
     USAGE_HEADER,
     Decisions,
-    ExportError,
     Format,
     Job,
     Machines,
     Source,
     UsageByDay,
 )
-from gateway.site.regulator import colours, ranking
-from gateway.site.regulator.filters import FIELDS, filter_of
-from gateway.site.regulator.lists import wanted_of
-from gateway.site.regulator.months import month_named
 from gateway.site.visit import Visit
 from gateway.store.accounts import AccountBody, record
-from gateway.store.figures.reading import Part
 
 Form = Mapping[str, str]
 RECORDED = (*FIELDS, "state", "colour", "month", "by", "of")
@@ -41,19 +41,21 @@ async def made(visit: Visit) -> web.StreamResponse:
     """
     form, what = await visit.form(), visit.named("what")
     kind: Format = "xlsx" if form.get("format") == "xlsx" else "csv"
+    if problem := filter_of(visit, form).problem:
+        return visit.problem(422, problem, visit.text("请返回上一页再试。"))
     job = await _job(visit, what, kind, form)
-    pieces = visit.request.app[EXPORTS].file(job)
     await visit.parts.write(_on_record, visit, what, kind, form)
-    try:
-        first = await anext(pieces, b"")
-    except ExportError as error:
-        return visit.problem(503, visit.pick(error.chinese, str(error)), visit.text("请返回上一页再试。"))
-    answer = web.StreamResponse(headers=_headers(what, kind, visit.today()))
-    await answer.prepare(visit.request)
-    await answer.write(first)
-    async for piece in pieces:
-        await answer.write(piece)
-    await answer.write_eof()
+    async with aclosing(visit.request.app[EXPORTS].file(job)) as pieces:
+        try:
+            first = await anext(pieces, b"")
+        except ExportError as error:
+            return visit.problem(503, visit.pick(error.chinese, str(error)), visit.text("请返回上一页再试。"))
+        answer = web.StreamResponse(headers=_headers(what, kind, visit.today()))
+        await answer.prepare(visit.request)
+        await answer.write(first)
+        async for piece in pieces:
+            await answer.write(piece)
+        await answer.write_eof()
     return answer
 
 
@@ -65,10 +67,10 @@ def _on_record(connection: Connection, visit: Visit, what: str, kind: Format, fo
 
 def _headers(what: str, kind: Format, today: date) -> dict[str, str]:
     return {
+        **HEADERS,
         hdrs.CONTENT_TYPE: TYPES[kind],
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="weldgate-{what}-{today}.{kind}"',
         hdrs.CACHE_CONTROL: "no-store",
-        hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
     }
 
 
@@ -81,7 +83,7 @@ async def _job(visit: Visit, what: str, kind: Format, form: Form) -> Job:
             return _of(visit, kind, MACHINE_HEADER, Machines(wanted_of(visit, form)))
         case "usage":
             month = month_named(visit, form.get("month", ""))
-            return _of(visit, kind, USAGE_HEADER, UsageByDay(month, Part(form.get("division", ""))))
+            return _of(visit, kind, USAGE_HEADER, UsageByDay(month, part_named(visit, form)))
         case "people":
             header, rows = await colours.table(visit, form)
         case "ranking":

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from gateway.core.days import Days
 from gateway.core.reach import Reach
 from gateway.site import divisions
-from gateway.site.exporting import Cell
 from gateway.site.regulator import months, words
 from gateway.site.regulator.ground import Crumb, crumbs_to, part_named
+from gateway.site.sheets import Cell
 from gateway.site.visit import Visit
 from gateway.store.figures.firms import RANK_BY, Rank, RankBy, rank_divisions, rank_firms
 from gateway.store.figures.reading import COUNTY_DIGITS, TOWN_DIGITS, Part
