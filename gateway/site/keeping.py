@@ -1,4 +1,4 @@
-"""The face of those who run the gateway: accounts, who has them, and giving and taking them. Auditors read."""
+"""The face of those who run the gateway: accounts, who has them, and giving and taking them. Auditors read them."""
 
 from aiohttp import web
 
@@ -11,7 +11,7 @@ from gateway.store.accounts import AccountError
 
 MAKERS: tuple[Role, ...] = ("gateway_operator",)
 READERS: tuple[Role, ...] = ("gateway_operator", "auditor")
-FACE = Face(READERS, "/accounts", "网关管理", (Tab("/accounts", "账号"),))
+FACE = Face(MAKERS, "/accounts", "网关管理", (Tab("/accounts", "账号"),))
 
 
 async def listed(visit: Visit) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from gateway.core.accounts import Role
 from gateway.errors import WeldGateError
 from gateway.observe.events import Denied, PageAnswered, Trouble
 from gateway.site import assets, filters, stream
+from gateway.site.exporting import EXPORTS, Exports
 from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
 from gateway.site.live import FOLLOWER, Follower
@@ -43,6 +44,7 @@ class Site:
         app[FOLLOWER] = self._follower
         stream.add_to(app)
         app[PRINTER] = Printer()
+        app[EXPORTS] = Exports()
         environment = aiohttp_jinja2.setup(
             app,
             loader=jinja2.PackageLoader("gateway.site"),

@@ -74,9 +74,12 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Debian's. Missing: skipped on a laptop, failed in CI."""
+    """Debian's. Missing: skipped on a laptop, failed in CI.
+
+    It lasts no longer than these tests: while it is open, Playwright runs an event loop in this thread, and no other
+    can begin."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         missing = "Chromium is not installed: run `make test`, or as root `apt-get install chromium`"

@@ -66,7 +66,7 @@ class Visitor:
             return await self._shown(answer)
 
     async def _shown(self, answer: ClientResponse) -> Shown:
-        text = await answer.text()
+        text = "" if answer.content_type == "text/event-stream" else await answer.text()  # a stream has no end
         if found := TOKEN.search(text):
             self.token = found[1]
         return Shown(answer.status, answer.url.path, text, answer.headers)
