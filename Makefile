@@ -80,6 +80,9 @@ chromium:
 	if ! command -v chromium >/dev/null; then
 		$(call debian,Chromium is missing,chromium)
 	fi
+	if ! PATH="$$PATH:/usr/sbin" ldconfig -p | grep libpangoft2 >/dev/null; then
+		$(call debian,Pango is missing,libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fontconfig)
+	fi
 	if [ -z "$$(fc-list :lang=zh)" ]; then
 		$(call debian,A font with Chinese is missing,fonts-wqy-zenhei)
 	fi
