@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
 from gateway.core.decide import decide
-from gateway.core.model import Employment, Facts, Request
+from gateway.core.model import Employment, Facts, Presence, Request
 from gateway.core.policy import Policy, Rulebook
 from gateway.core.rules import CERTIFICATE_RULES, RULES
 from gateway.gate.entry import DecisionBody, Entry
@@ -200,8 +200,11 @@ def names_in(tree: ast.AST) -> set[str]:
 
 
 def test_13_one_function_decides_for_requests_reviews_offline_unlocks_and_the_audit_alike() -> None:
-    assert {path for path, tree in sources() if names_in(tree) & {"decide", "standing"}} == {
-        "core/decide.py",
+    gateway = Path(__file__).parents[1] / "gateway"
+    deciding = {path for path in gateway.rglob("*.py") if "from gateway.core.decide import" in path.read_text("utf-8")}
+    assert {path.relative_to(gateway).as_posix() for path in deciding} == {
+        "cli/townspeople.py",
+        "gate/prospects.py",
         "gate/requests.py",
         "gate/leases.py",
         "gate/offline.py",
@@ -211,7 +214,7 @@ def test_13_one_function_decides_for_requests_reviews_offline_unlocks_and_the_au
 
 def test_13_only_the_decision_runs_the_rules() -> None:
     using = {path for path, tree in sources() if names_in(tree) & {"RULES", "CERTIFICATE_RULES"}}
-    assert using == {"core/rules.py", "core/decide.py"}
+    assert using == {"core/rules.py", "core/decide.py", "core/trace.py"}, "the trace explains a decision that was made"
 
 
 def test_13_colours_look_at_certificates_by_the_checks_of_the_rules() -> None:
@@ -260,7 +263,10 @@ def test_13_what_was_recorded_is_what_was_answered() -> None:
 )
 def test_17_a_rule_that_raises_denies(code: str) -> None:
     with broken_rule(code):
-        decision = decide(asked(), facts(), Rulebook(Policy(rules={code: "enforce"})))
+        by_phone = code in ("machine_offline", "machine_without_clock", "machine_unlocked")
+        how = {"method": "phone", "credential_kind": "account"} if by_phone else {}
+        known = facts(presence=Presence(online=True, clock_off_ms=0)) if by_phone else facts()
+        decision = decide(asked(**how), known, Rulebook(Policy(rules={code: "enforce"})))
     assert (decision.outcome, decision.reasons) == ("deny", ("internal_error",))
 
 

@@ -13,6 +13,7 @@ from gateway.core.accounts import Account
 from gateway.core.model import Millis
 from gateway.core.reach import Reach
 from gateway.core.rules import local_time
+from gateway.registry.values import without_numbers
 from gateway.site.face import Face
 from gateway.site.guard import Origin, form_token
 from gateway.site.notices import NOTICES
@@ -72,6 +73,12 @@ class Visit:
     def address(self) -> str:
         """Where people reach the site: as it is set, else as the visitor did."""
         return self.parts.address or str(self.origin)
+
+    @property
+    def here(self) -> str:
+        """The page's path, to come back to. INVARIANT: no personal number that somebody typed is repeated."""
+        path = self.request.path
+        return path if without_numbers(path) == path else "/"
 
     def now(self) -> Millis:
         return self.parts.state.wall_ms()
