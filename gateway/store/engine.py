@@ -108,9 +108,11 @@ def _sqlite_connect(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _rec
 
 
 def _sqlite_relaxed(dbapi_connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-    """The log is on the disk with the scribe's next commit, and before it is copied into the file."""
+    """The log is on the disk with the scribe's next commit, and before it is copied into the file. When to copy it is
+    for whoever writes to say: within a commit it would look as if the write lock was held for that long."""
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA wal_autocheckpoint=0")
     cursor.close()
 
 

@@ -1,4 +1,5 @@
-"""``python -m tests.bench``: the gateway beside a bare echo, rounds interleaved, in one run on one machine."""
+"""``python -m tests.bench``: the gateway beside a bare echo, rounds interleaved, in one run on one machine; ``figures``
+behind it: what pages ask (``tests.bench.counting``)."""
 
 import argparse
 import sys
@@ -7,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from tests.bench.counting.command import main as figures
 from tests.bench.figures import Leg, Process, Profile, Round, round_of
 from tests.bench.load import Load, measure
 from tests.bench.processes import memory_mib
@@ -46,6 +48,8 @@ def _measure(responder: Responder, devices: int, stem: str, window_s: float, war
 
 def main(arguments: list[str]) -> None:
     """Exits with 1 when any answer was wrong or missing."""
+    if arguments[:1] == ["figures"]:
+        sys.exit(figures(arguments[1:]))
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--profile", default="county", help="size of the sample registry: county or province")
     parser.add_argument("--quick", action="store_true", help="a few seconds: shows that it runs, measures nothing")

@@ -51,8 +51,9 @@ def echo(devices: int) -> Iterator[Responder]:
 
 
 @contextmanager
-def gateway(profile: str, folder: Path, devices: int) -> Iterator[Responder]:
-    """The gateway over a sample registry, with its database in ``folder`` (on a real disk: each decision is synced)."""
+def gateway(profile: str, folder: Path, devices: int, program: str | None = None) -> Iterator[Responder]:
+    """The gateway over a sample registry, with its database in ``folder`` (on a real disk: each decision is synced).
+    ``program`` runs in its place, with its arguments."""
     registry, keys, database = folder / profile, folder / "keys", f"sqlite:///{folder / 'bench.db'}"
     store = ("--database", database, "--keys", str(keys))
     _run(_gateway("registry", "sample", "--profile", profile, "--seed", str(SEED), "--out", str(registry)))
@@ -60,6 +61,8 @@ def gateway(profile: str, folder: Path, devices: int) -> Iterator[Responder]:
     with _broker() as broker:
         http_port = free_port()
         command = _gateway("serve", "--broker", broker.url, "--http", f"127.0.0.1:{http_port}", *store)
+        if program is not None:
+            command[1:3] = ["-c", program]
         with (
             (folder / "gateway.log").open("wb") as log,
             _process([*command, "--instance", "bench"], stdout=log) as (process, started),

@@ -95,6 +95,7 @@ def test_a_page_goes_on_where_the_one_before_ended(engine: Engine, connection: C
         (Wanted(), "ix_decisions_at"),
         (Wanted(outcome="deny"), "ix_decisions_refused"),
         (Wanted(kind="offline"), "ix_decisions_offline"),
+        (Wanted(kind="offline", uscc=FIRM, division="330521"), "ix_decisions_offline"),
         (Wanted(division="330521"), "ix_decisions_division_at"),
         (Wanted(uscc=FIRM, outcome="deny"), "ix_decisions_uscc_at"),
         (Wanted(machine_id="HJ-0001", uscc=FIRM, operator_id="P1"), "ix_decisions_machine_id_at"),

@@ -112,6 +112,8 @@ def _found(
         return limits.by(DECISIONS.c.machine_id, wanted.machine_id)
     if (operator_id := wanted.operator_id or reach.operator_id) is not None:
         return limits.by(DECISIONS.c.operator_id, operator_id)
+    if wanted.kind == "offline":
+        return limits.by_time()
     if wanted.reason is not None:
         return limits.by_reason(wanted.reason)
     if (uscc := wanted.uscc or reach.uscc) is not None:

@@ -30,6 +30,9 @@ from gateway.store.tables import LedgerRow, SessionRow, UsageRow
 _ledger, _sessions, _usage = tables.table(LedgerRow), tables.table(SessionRow), tables.table(UsageRow)
 NAMED_AT_ONCE = 500
 """Sessions that one query names."""
+CHECKPOINT_EVERY = 250
+"""Records and sessions, which change some thousand pages, after which SQLite's log is copied into its file: by whoever
+folds, while nobody waits for it, and not by the commit of a decision."""
 _NONE = (0, 0, 0, 0, 0)
 
 
@@ -92,6 +95,7 @@ class Folder:
         self._holder = holder
         self._statements = statements(engine.dialect)
         self._uncount = Delete(UNCOUNTED, tables.names(UNCOUNTED), engine.dialect)
+        self._since_checkpoint = 0
 
     def step(self, most: int, now: Millis) -> Done:
         """Fold up to ``most`` records, and as many sessions whose usage has changed; blocks, so call it in a thread.
@@ -111,8 +115,16 @@ class Folder:
                 began = monotonic_ns()
                 written = self.write(cursor, step)
             held_s = (monotonic_ns() - began) / 1e9
+            self._checkpoint(connection, step)
         full = step.records == most or len(step.counted) == most
         return Done(step.records, len(step.counted), step.behind, step.unreadable, held_s, not written, full)
+
+    def _checkpoint(self, connection: Connection, step: Step) -> None:
+        self._since_checkpoint += step.records + len(step.counted)
+        if self._since_checkpoint >= CHECKPOINT_EVERY and connection.dialect.name == "sqlite":
+            self._since_checkpoint = 0
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def write(self, cursor: DBAPICursor, step: Step) -> bool:
         """Write a step inside the cursor's transaction; False where somebody has folded since it was prepared.

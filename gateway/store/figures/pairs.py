@@ -5,6 +5,7 @@ Neither is an offence: in a firm with one welder both are as they should be. The
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -24,7 +25,7 @@ AT_LEAST = 10
 """Sessions, below which always is chance."""
 ALWAYS = 0.9
 """Of each one's unlocks, how large a share counts as always."""
-MOST_SESSIONS = 50_000
+MOST_SESSIONS = 20_000
 """The latest so many of a firm are compared."""
 
 
@@ -95,7 +96,7 @@ def together(
     return pairs_of(sorted(Unlock(*row) for row in rows), at_least, share)
 
 
-class Unlock(Struct, frozen=True, order=True):
+class Unlock(NamedTuple):
     at: Millis
     operator_id: str
     machine_id: str

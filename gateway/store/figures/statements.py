@@ -73,7 +73,7 @@ def widened(table: sa.Table, row: Any) -> dict[str, Any]:
 
 
 class Delete:
-    """Rows by the values of some columns."""
+    """Rows by the values of some columns, of which the first leads their key."""
 
     def __init__(self, table: sa.Table, names: Sequence[str], dialect: Dialect) -> None:
         self._by_name = dialect.paramstyle != "qmark"
@@ -81,18 +81,19 @@ class Delete:
         columns = [table.c[name] for name in names]
         one = sa.delete(table).where(*(column == sa.bindparam(f"of_{column.name}") for column in columns))
         self._one = str(one.compile(dialect=dialect))
-        self._many = f"DELETE FROM {table.name} WHERE ({', '.join(names)}) IN (VALUES "  # noqa: S608  (names of our own)
+        self._many = f"DELETE FROM {table.name} WHERE {names[0]} IN ({{first}}) AND ({', '.join(names)}) IN (VALUES "  # noqa: S608
         self._group = "(" + ", ".join("?" * len(names)) + ")"
 
     def run(self, cursor: DBAPICursor, rows: Sequence[Row]) -> None:
         if self._by_name:
             cursor.executemany(self._one, [{f"of_{n}": v for n, v in zip(self._names, r, strict=True)} for r in rows])
             return
-        at_once = MOST_PARAMETERS // len(self._names)
+        at_once = MOST_PARAMETERS // (len(self._names) + 1)
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once]
-            sql = self._many + ", ".join([self._group] * len(part)) + ")"
-            cursor.execute(sql, [value for row in part for value in row])
+            first = ", ".join("?" * len(part))
+            sql = self._many.format(first=first) + ", ".join([self._group] * len(part)) + ")"
+            cursor.execute(sql, [row[0] for row in part] + [value for row in part for value in row])
 
 
 def statements(dialect: Dialect) -> dict[str, Insert]:
