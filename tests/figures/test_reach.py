@@ -1,6 +1,7 @@
 """No query gives a row out of reach, and none within it is missing: held against the predicates of the core."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sqlalchemy import Connection, Engine
 
 from gateway.core.days import Days, up_to
-from gateway.core.model import Employment, Machine
+from gateway.core.model import Employment as Work
+from gateway.core.model import Machine
 from gateway.core.reach import EVERYWHERE, Reach
 from gateway.store.figures import counts, decisions, exports, firms, machines, overview, pairs, people, sessions
 from gateway.store.figures.decisions import DecisionEntry, Wanted
@@ -17,7 +19,19 @@ from gateway.store.figures.reading import Page, Part
 from gateway.store.reach import within
 from gateway.store.tables import ApiTokenRow, metadata
 from gateway.wire.tokens import Signer
-from tests.figures.worlds import CODES, DIVISIONS, FIRMS, MACHINES, PEOPLE, TODAY, World, build, reaches, worlds
+from tests.figures.worlds import (
+    CODES,
+    DIVISIONS,
+    FIRMS,
+    MACHINES,
+    PEOPLE,
+    TODAY,
+    Employment,
+    World,
+    build,
+    reaches,
+    worlds,
+)
 from tests.store.databases import Databases
 
 ALL_DAYS = up_to(TODAY, 400)
@@ -178,7 +192,7 @@ def check_people(connection: Connection, reach: Reach, world: World) -> None:
             assert all(at_firm(reach, world, who, work) for work, _ in profile.employments)
 
 
-def at_firm(reach: Reach, world: World, operator_id: str, work: Employment) -> bool:
+def at_firm(reach: Reach, world: World, operator_id: str, work: Work) -> bool:
     return (
         reach.operator_id == operator_id
         or reach.division == ""
@@ -266,6 +280,32 @@ def check_union(connection: Connection, everything: list[DecisionEntry]) -> None
 
 
 # --- the condition itself ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "there"),
+    [
+        (0, None, True),
+        (0, 0, True),
+        (-9, 9, True),
+        (-9, -1, False),
+        (1, None, False),
+        (None, None, True),
+    ],
+)
+def test_who_is_employed_on_the_day_lies_within_a_firms_reach(
+    since: int | None, until: int | None, there: bool, engine: Engine, signer: Signer
+) -> None:
+    """Days from today; None: not known, or open."""
+    first = date.min if since is None else TODAY + timedelta(since)
+    work = Employment("P1", FIRMS[0], first, None if until is None else TODAY + timedelta(until))
+    build(World({FIRMS[0]: "330521101"}, {}, (work,), frozenset(), ()), engine, signer)
+    with engine.connect() as connection:
+        for reach in (Reach(uscc=FIRMS[0]), Reach(division="330521")):
+            found = people.people(connection, reach, TODAY).rows
+            assert [row.operator_id for row in found] == (["P1"] if there else [])
+            assert (people.person(connection, reach, "P1", TODAY) is not None) == there
+        assert people.certified(connection, EVERYWHERE, TODAY).people == int(there)
 
 
 def test_a_reach_with_nothing_set_sees_nothing(engine: Engine) -> None:
