@@ -18,13 +18,13 @@ LOOK_EVERY_S = 1.0
 """How often to look for something new: a page is that old at most, and usage reports come every 10 s."""
 LOST_PAUSE_S = 5.0
 """How long to leave it to another gateway that was faster."""
-HELD_AIM_S = 0.008
+HELD_AIM_S = 0.004
 """How long a step may hold the write lock: the next is smaller after one that took longer, larger after a short one."""
 FEWEST, MOST = 16, 400
-BEGIN_WITH = 64
+BEGIN_WITH = 32
 PAUSE_S = 0.01
-PAUSES = 3
-"""A pause after a step takes so many times as long as it held the lock: a quarter of the time at most is taken."""
+PAUSES = 9
+"""A pause after a step takes so many times as long as it held the lock: a tenth of the time at most is taken."""
 
 
 class Keeper:

@@ -25,7 +25,7 @@ AT_LEAST = 10
 """Sessions, below which always is chance."""
 ALWAYS = 0.9
 """Of each one's unlocks, how large a share counts as always."""
-MOST_SESSIONS = 20_000
+MOST_SESSIONS = 10_000
 """The latest so many of a firm are compared."""
 
 
