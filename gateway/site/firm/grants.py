@@ -12,7 +12,7 @@ from gateway.registry import orders
 from gateway.registry.acts import LONGEST_MINUTES, OVERRIDABLE, Overriding, overridings, person
 from gateway.registry.values import half_width
 from gateway.site.firm import own, words
-from gateway.site.firm.employment import by_name
+from gateway.site.firm.employment import by_name, searches_too_often
 from gateway.site.visit import Visit
 from gateway.store import firms
 from gateway.store.controls import ControlError, about_override, acts, asked_since, at_machines_of
@@ -118,6 +118,8 @@ async def _somebody(visit: Visit, operator_id: str, name: str) -> str:
     """Raises ControlError."""
     if any(own.goes_on(work, visit.today()) for work in own.works(visit, operator_id)):
         return operator_id
+    if (wait_s := searches_too_often(visit)) is not None:
+        raise ControlError(f"operator: too many searches; wait {wait_s} s", f"查找得太频繁，请过 {wait_s} 秒再试。")
     found = await visit.parts.read(by_name, operator_id, name)
     if found is None:
         raise ControlError(
