@@ -119,7 +119,9 @@ async def _somebody(visit: Visit, operator_id: str, name: str) -> str:
     if any(own.goes_on(work, visit.today()) for work in own.works(visit, operator_id)):
         return operator_id
     if (wait_s := searches_too_often(visit)) is not None:
-        raise ControlError(f"operator: too many searches; wait {wait_s} s", f"查找得太频繁，请过 {wait_s} 秒再试。")
+        raise ControlError(
+            f"operator: too many searches; wait {wait_s} s", visit.text("查找得太频繁，请过 %(n)s 秒再试。", n=wait_s)
+        )
     found = await visit.parts.read(by_name, operator_id, name)
     if found is None:
         raise ControlError(
