@@ -254,6 +254,19 @@ async def test_two_people_let_somebody_pass(firm: Visitor) -> None:
     assert acts == [("P-9", f"override_{act}") for act in ("asked", "approved", "ended")]
 
 
+async def test_invariant_a_personal_number_in_the_wrong_field_is_not_repeated(firm: Visitor) -> None:
+    for number in (CAROL, "12900000009"):
+        pages = [
+            await firm.post("/f/hire", since=day(firm.town), operator_id=number, name=number),
+            await firm.post("/f/grants", **GRANT | {"person": number, "name": number, "reason": f"call {number}"}),
+            await firm.get(f"/f/grants?person={number}&machine={number}"),
+            await firm.get(f"/f/hire?person={number}"),
+            await firm.get(f"/f/people?find={number}"),
+            await firm.get(f"/f/refusals?person={number}&machine={number}"),
+        ]
+        assert [number in page.text for page in pages] == [False] * len(pages)
+
+
 UNASKABLE = (
     ({"machine": "HJ-0009"}, "请选择本单位的焊机"),
     ({"machine": ""}, "请选择本单位的焊机"),

@@ -40,8 +40,9 @@ async def form(visit: Visit) -> web.StreamResponse:
 
 def _form(visit: Visit, status: int = 200, problem: str = "", **typed: str) -> web.StreamResponse:
     """``typed`` is shown again; an ID number never is."""
-    typed = {"operator_id": visit.request.query.get("person", "")[:64], "name": "", **typed}
-    return visit.page("firm/hire.html", status, problem=problem, today=visit.today(), **{"since": "", **typed})
+    typed = {"operator_id": visit.request.query.get("person", "")[:64], "name": "", "since": "", **typed}
+    again = {name: words.shown_again(text) for name, text in typed.items()}
+    return visit.page("firm/hire.html", status, problem=problem, today=visit.today(), typed=again)
 
 
 async def hire(visit: Visit) -> web.StreamResponse:

@@ -60,7 +60,7 @@ async def _page(
         machine_ids=own.machine_ids(visit),
         overridable=[REASONS[code] for code in OVERRIDABLE],
         codes=codes,
-        typed={**_UNTYPED, **typed},
+        typed={name: words.shown_again(text) for name, text in {**_UNTYPED, **typed}.items()},
         problem=problem,
         longest=LONGEST_MINUTES,
         days=DAYS_SHOWN,

@@ -52,8 +52,8 @@ async def shown(visit: Visit) -> web.StreamResponse:
         day=day,
         earlier=day - timedelta(days=1),
         later=day + timedelta(days=1) if day < visit.today() else None,
-        machine=machine_id,
-        person=operator_id,
+        machine=words.shown_again(machine_id),
+        person=words.shown_again(operator_id),
         machine_ids=own.machine_ids(visit),
         words=words,
     )
