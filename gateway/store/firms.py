@@ -1,17 +1,15 @@
-"""What a firm sees of itself: its people, its machines, and who was refused there. Only reads."""
+"""What a firm sees of itself: its people and its machines. Only reads."""
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Millis
 from gateway.store.entries import UNKNOWN_DAY
-from gateway.store.tables import AccountRow, ChipRow, EmploymentRow, LedgerRow, MachineRow, OperatorRow, metadata
+from gateway.store.tables import AccountRow, ChipRow, EmploymentRow, MachineRow, OperatorRow, metadata
 
 
 def _table(row: Any) -> sa.Table:
@@ -19,7 +17,7 @@ def _table(row: Any) -> sa.Table:
 
 
 _operators, _employments, _accounts = _table(OperatorRow), _table(EmploymentRow), _table(AccountRow)
-_machines, _chips, _ledger = _table(MachineRow), _table(ChipRow), _table(LedgerRow)
+_machines, _chips = _table(MachineRow), _table(ChipRow)
 
 
 # --- people -----------------------------------------------------------------------------------------------------
@@ -86,73 +84,3 @@ def machines(connection: Connection, uscc: str) -> list[OwnMachine]:
     joined = _machines.outerjoin(_chips, _chips.c.machine_id == _machines.c.machine_id)
     query = sa.select(*columns).select_from(joined).where(_machines.c.uscc == uscc)
     return [OwnMachine(*row) for row in connection.execute(query.order_by(_machines.c.machine_id))]
-
-
-# --- refusals ---------------------------------------------------------------------------------------------------
-
-
-class Sought(Struct, frozen=True):
-    """Refusals at the firm's machines from ``since`` to before ``until``, of one machine or person where given."""
-
-    uscc: str
-    since: Millis
-    until: Millis
-    machine_id: str | None = None
-    operator_id: str | None = None
-
-
-class Refusal(Struct, frozen=True):
-    """A request that was refused, and why. ``operator_id`` is whom the credential named."""
-
-    seq: int
-    at: Millis
-    machine_id: str
-    operator_id: str | None
-    reasons: tuple[str, ...]
-
-
-def refusals(connection: Connection, sought: Sought, limit: int) -> list[Refusal]:
-    """The latest first. INVARIANT: only of machines that were the firm's then, and are now."""
-    own = sa.select(_machines.c.machine_id).where(_machines.c.uscc == sought.uscc)
-    query = sa.select(*(_ledger.c[name] for name in ("seq", "at", "machine_id", "operator_id", "record"))).where(
-        _ledger.c.kind == "decision",
-        _ledger.c.outcome == "deny",
-        _ledger.c.machine_id.in_(own),
-        _ledger.c.at >= sought.since,
-        _ledger.c.at < sought.until,
-    )
-    for name in ("machine_id", "operator_id"):
-        if (value := getattr(sought, name)) is not None:
-            query = query.where(_ledger.c[name] == value)
-    return list(_read(connection.execute(query.order_by(_ledger.c.seq.desc()).limit(limit)), sought.uscc))
-
-
-class _Machine(Struct):
-    uscc: str
-
-
-class _Facts(Struct):
-    machine: _Machine | None = None
-
-
-class _Decision(Struct):
-    reasons: tuple[str, ...]
-
-
-class _Body(Struct):
-    decision: _Decision
-    facts: _Facts
-
-
-class _Record(Struct):
-    body: _Body
-
-
-_decode = msgspec.json.Decoder(_Record).decode
-
-
-def _read(rows: Any, uscc: str) -> Iterator[Refusal]:
-    for seq, at, machine_id, operator_id, record in rows:
-        body = _decode(record).body
-        if body.facts.machine is not None and body.facts.machine.uscc == uscc:
-            yield Refusal(seq, at, machine_id, operator_id, body.decision.reasons)

@@ -1,25 +1,25 @@
-"""A town with two firms, and what happens at their machines, as the gate decides and records it."""
+"""A town with two firms, and what happens at their machines: decided, recorded and counted as a gateway does."""
 
-import csv
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import structs
 
-from gateway.core.model import Request
-from gateway.gate import requests
-from gateway.gate.entry import Entry
+from gateway.clock import monotonic_ns
+from gateway.core.model import Outcome
 from gateway.gate.sessions import Session
 from gateway.registry.importer import Store, import_files
-from gateway.registry.snapshot import read_delta
-from gateway.store.journal import SESSION_COLUMNS
-from gateway.store.ledger import append_to
-from gateway.store.tables import ChipRow, LedgerRow, SessionRow, metadata
+from gateway.store.changes import current_version
+from gateway.store.figures.folding import Folder
+from gateway.store.tables import ChipRow, LedgerRow, metadata
+from gateway.wire import topics
+from gateway.wire.inbound import Inbound
+from gateway.wire.messages import DecisionMessage
 from tests.registry.people import FIRM, OTHER_FIRM, id_number
 from tests.site.gate import until
-from tests.site.served import VAULT, Town
+from tests.site.served import VAULT, Town, written
 
 CAROL = id_number(3)
 MORE = {
@@ -39,54 +39,60 @@ MORE = {
         ["HJ-0009", "C-9", OTHER_FIRM, "fusion", "330521", "秘密车间", "active"],
     ],
 }
+_numbers = count(1)
 
 
-def move_in(town: Town, folder: Path) -> None:
+async def move_in(town: Town, folder: Path) -> None:
     """The firm next door, and a second machine of the firm."""
-    add(town, folder, **MORE)
+    await add(town, folder, **MORE)
 
 
-def add(town: Town, folder: Path, **files: list[list[str]]) -> None:
+async def add(town: Town, folder: Path, **files: list[list[str]]) -> None:
     """More rows of registry files, taken over at once."""
-    paths = []
-    for name, rows in files.items():
-        path = folder / f"more-{name}.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(rows)
-        paths.append(path)
+    paths = [written(folder / f"more-{name}.csv", rows) for name, rows in files.items()]
     import_files(Store(town.engine, VAULT), paths, town.clock.now)
-    state = town.parts.state
-    state.concern(state.snapshot.apply(read_delta(town.engine, state.snapshot.version)))
+    await taken_over(town)
 
 
-def ask(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Entry:
-    """Somebody scans at a machine; the decision goes on record, and so does the session of an allow."""
-    state = town.parts.state
-    request = Request(f"request-{_records(town):08}", operator_id, "challenge", "scan")
-    entry = requests.answer(state, machine_id, request, 0)
-    assert entry.draft is not None
-    _, opened = state.sessions.take_changes()
-    with town.engine.begin() as connection:
-        append_to(connection, structs.replace(entry.draft, answer=None))
-        for row in opened:
-            values = dict(zip(SESSION_COLUMNS, row, strict=True))
-            connection.execute(sa.insert(metadata.tables[SessionRow.__tablename__]).values(**values))
-    return entry
+async def taken_over(town: Town) -> None:
+    """The gate goes by what the registries hold now."""
+    town.parts.hurry()
+    with town.engine.connect() as connection:
+        version = current_version(connection)
+    await until(lambda: town.parts.state.snapshot.version >= version)
 
 
-def weld(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Session:
+async def ask(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Outcome:
+    """Somebody scans at a machine; the answer."""
+    request_id = f"request-{next(_numbers):08}"
+    fields = {"request_id": request_id, "credential": operator_id, "challenge": "challenge", "method": "scan"}
+    topic, payload = topics.to_gateway(machine_id, "request"), msgspec.json.encode(fields)
+    assert town.gate.pipeline is not None
+    town.gate.pipeline.deliver(Inbound(topic, payload, False, monotonic_ns(), (1, 1)))
+    await until(lambda: request_id in _answers(town, machine_id))
+    Folder(town.engine).step(1000, town.clock.now)
+    return _answers(town, machine_id)[request_id]
+
+
+def _answers(town: Town, machine_id: str) -> dict[str, Outcome]:
+    told = [one.payload for one in town.gate.published if one.topic == topics.decision(machine_id)]
+    decoded = [msgspec.json.decode(payload, type=DecisionMessage) for payload in told]
+    return {one.request_id: one.outcome for one in decoded}
+
+
+async def weld(town: Town, operator_id: str, machine_id: str = "HJ-0001") -> Session:
     """The session that somebody got."""
-    ask(town, operator_id, machine_id)
+    assert await ask(town, operator_id, machine_id) == "allow"
     session = town.parts.state.sessions.at_machine(machine_id)
     assert session is not None
     return session
 
 
-async def locked(town: Town) -> str:
-    """Why the lock that the gate has sent was sent, once it is on record."""
-    await until(lambda: bool(records(town, "command")))
-    reason: str = msgspec.json.decode(records(town, "command")[-1].record)["body"]["reason"]
-    return reason
+async def locked(town: Town, session: Session) -> str | None:
+    """Wait until the machine of a session is sent a lock; for what reason."""
+    topic = topics.command(session.machine_id)
+    await until(lambda: any(one.topic == topic for one in town.gate.published))
+    return session.drain_reason
 
 
 def chip_spoke(town: Town, machine_id: str, *, online: bool) -> None:
@@ -102,9 +108,3 @@ def records(town: Town, kind: str) -> list[Any]:
     ledger = metadata.tables[LedgerRow.__tablename__]
     with town.engine.connect() as connection:
         return list(connection.execute(sa.select(ledger).where(ledger.c.kind == kind).order_by(ledger.c.seq)))
-
-
-def _records(town: Town) -> int:
-    ledger = metadata.tables[LedgerRow.__tablename__]
-    with town.engine.connect() as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(ledger)).scalar_one())

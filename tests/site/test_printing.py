@@ -21,7 +21,7 @@ SCALE = 4
 
 @pytest.fixture
 async def firm(site: Town, tmp_path: Path) -> AsyncIterator[Visitor]:
-    move_in(site, tmp_path)
+    await move_in(site, tmp_path)
     async with site.visitor("firm") as visitor:
         yield visitor
 

@@ -40,8 +40,9 @@ async def form(visit: Visit) -> web.StreamResponse:
 
 def _form(visit: Visit, status: int = 200, problem: str = "", **typed: str) -> web.StreamResponse:
     """``typed`` is shown again; an ID number never is."""
-    typed = {"operator_id": visit.request.query.get("person", "")[:64], "name": "", **typed}
-    return visit.page("firm/hire.html", status, problem=problem, today=visit.today(), **{"since": "", **typed})
+    typed = {"operator_id": visit.request.query.get("person", "")[:64], "name": "", "since": "", **typed}
+    again = {name: words.shown_again(text) for name, text in typed.items()}
+    return visit.page("firm/hire.html", status, problem=problem, today=visit.today(), typed=again)
 
 
 async def hire(visit: Visit) -> web.StreamResponse:
@@ -51,7 +52,7 @@ async def hire(visit: Visit) -> web.StreamResponse:
     since = words.read_day(typed["since"])
     if since is None or _far_off(visit, since):
         return _form(visit, 422, visit.text("请选择到岗日期，离今天不超过一年。"), **typed)
-    if (wait_s := _searches.too_many(visit.account.account_id)) is not None:
+    if (wait_s := searches_too_often(visit)) is not None:
         return _form(visit, 429, visit.text("查找得太频繁，请过 %(n)s 秒再试。", n=wait_s), **typed)
     operator_id = await visit.parts.read(_find, visit.parts.vault, sent)
     if operator_id is None:
@@ -106,6 +107,11 @@ def _find(connection: Connection, vault: Vault, sent: Mapping[str, str]) -> str 
     if sent.get("id_number"):
         return _by_id_number(connection, vault, sent["id_number"])
     return by_name(connection, sent.get("operator_id", ""), sent.get("name", ""))
+
+
+def searches_too_often(visit: Visit) -> int | None:
+    """Count one more search; seconds to wait for whoever guesses."""
+    return _searches.too_many(visit.account.account_id)
 
 
 def by_name(connection: Connection, operator_id: str, name: str) -> str | None:

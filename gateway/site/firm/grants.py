@@ -12,7 +12,7 @@ from gateway.registry import orders
 from gateway.registry.acts import LONGEST_MINUTES, OVERRIDABLE, Overriding, overridings, person
 from gateway.registry.values import half_width
 from gateway.site.firm import own, words
-from gateway.site.firm.employment import by_name
+from gateway.site.firm.employment import by_name, searches_too_often
 from gateway.site.visit import Visit
 from gateway.store import firms
 from gateway.store.controls import ControlError, about_override, acts, asked_since, at_machines_of
@@ -60,7 +60,7 @@ async def _page(
         machine_ids=own.machine_ids(visit),
         overridable=[REASONS[code] for code in OVERRIDABLE],
         codes=codes,
-        typed={**_UNTYPED, **typed},
+        typed={name: words.shown_again(text) for name, text in {**_UNTYPED, **typed}.items()},
         problem=problem,
         longest=LONGEST_MINUTES,
         days=DAYS_SHOWN,
@@ -118,6 +118,10 @@ async def _somebody(visit: Visit, operator_id: str, name: str) -> str:
     """Raises ControlError."""
     if any(own.goes_on(work, visit.today()) for work in own.works(visit, operator_id)):
         return operator_id
+    if (wait_s := searches_too_often(visit)) is not None:
+        raise ControlError(
+            f"operator: too many searches; wait {wait_s} s", visit.text("查找得太频繁，请过 %(n)s 秒再试。", n=wait_s)
+        )
     found = await visit.parts.read(by_name, operator_id, name)
     if found is None:
         raise ControlError(

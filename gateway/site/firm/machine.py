@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Control
+from gateway.core.reach import Reach
 from gateway.core.reasons import Reason
 from gateway.gate.prospects import Prospect, prospects
 from gateway.registry import orders
@@ -17,9 +18,10 @@ from gateway.registry.standing import staff_on
 from gateway.site.firm import machines, own, words
 from gateway.site.firm.machines import Row
 from gateway.site.visit import Visit
-from gateway.store import firms, overview
+from gateway.store import overview
 from gateway.store.controls import ControlError, about_machine, acts
-from gateway.store.firms import Refusal, Sought
+from gateway.store.figures.decisions import DecisionEntry, decisions
+from gateway.store.figures.decisions import Wanted as Refused
 from gateway.store.overview import SessionFacts, Wanted
 
 SHOWN = 10
@@ -41,7 +43,7 @@ class Known(Struct, frozen=True):
     row: Row
     names: dict[str, str | None]
     sessions: Sequence[SessionFacts]
-    refusals: Sequence[Refusal]
+    refusals: Sequence[DecisionEntry]
     held: Control | None
     acts: Sequence[Control]
 
@@ -58,8 +60,8 @@ def _named(visit: Visit) -> str:
 async def page(visit: Visit, machine_id: str, status: int = 200, problem: str = "") -> web.StreamResponse:
     state, uscc = visit.parts.state, own.uscc_of(visit)
     since = visit.now() - REFUSALS_OF_DAYS * DAY_MS
-    sought = Sought(uscc, since, visit.now() + 1, machine_id)
-    known = await visit.parts.read(_known, sought, machine_id, state.snapshot.controls)
+    refused = Refused(machine_id=machine_id, outcome="deny", since=since)
+    known = await visit.parts.read(_known, visit.reach, refused, machine_id, state.snapshot.controls)
     staff = staff_on(state.snapshot, uscc, visit.today())
     found = await asyncio.to_thread(prospects, state, [machine_id], staff)
     return visit.page(
@@ -80,8 +82,8 @@ def chances(found: Iterable[Prospect]) -> list[Chance]:
     return sorted(told, key=lambda chance: (not chance.allowed, chance.operator_id))
 
 
-def _known(connection: Connection, sought: Sought, machine_id: str, controls: Controls) -> Known:
-    fleet = machines.fleet_of(connection, sought.uscc, controls)
+def _known(connection: Connection, reach: Reach, refused: Refused, machine_id: str, controls: Controls) -> Known:
+    fleet = machines.fleet_of(connection, reach.uscc or "", controls)
     row = next((row for row in fleet.rows if row.machine.machine_id == machine_id), None)
     if row is None:
         raise web.HTTPNotFound
@@ -90,7 +92,7 @@ def _known(connection: Connection, sought: Sought, machine_id: str, controls: Co
         row,
         dict(fleet.names),
         overview.sessions(connection, Wanted("all", machine_id), SHOWN),
-        firms.refusals(connection, sought, SHOWN),
+        decisions(connection, reach, refused, SHOWN).rows,
         holding(about),
         about[:SHOWN],
     )

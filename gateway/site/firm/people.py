@@ -41,7 +41,7 @@ async def shown(visit: Visit) -> web.StreamResponse:
         counts=words.counted(row.standing for row in rows),
         former=former,
         colour=colour if colour in words.COLOURS else "",
-        find=find,
+        find=words.shown_again(find),
         words=words,
     )
 

@@ -8,6 +8,9 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.colour import explained
+from gateway.core.days import Days
+from gateway.core.model import Millis
+from gateway.core.reach import Reach
 from gateway.core.reasons import Reason
 from gateway.registry.acts import Overriding
 from gateway.registry.controls import Controls
@@ -16,30 +19,41 @@ from gateway.registry.standing import firm_in
 from gateway.site.firm import grants, machines, own, refusals, words
 from gateway.site.firm.machines import Fleet
 from gateway.site.visit import Visit
-from gateway.store import firms, overview
-from gateway.store.firms import Refusal, Sought
+from gateway.store import overview
+from gateway.store.figures import counts
+from gateway.store.figures.counts import CodeCount, Tally
 from gateway.store.overview import FirmFacts
 
 AHEAD_DAYS = (30, 60, 90)
 EXPIRIES_SHOWN = 12
-COUNTED_AT_MOST = 2_000
-"""Refusals of one day that are counted; a firm with more has other worries."""
 HOURS_2_MS = 2 * 3_600_000
 """What was asked for earlier has lapsed, or is over."""
 
 
+class About(Struct, frozen=True):
+    """Which firm, what it may see, which day, and since when grants that were asked for may still count."""
+
+    uscc: str
+    reach: Reach
+    today: Days
+    asked_since: Millis
+
+
 class Known(Struct, frozen=True):
+    """What the database holds of the firm today."""
+
     firm: FirmFacts | None
     fleet: Fleet
-    refused: Sequence[Refusal]
+    tally: Tally
+    refused: Sequence[CodeCount]
     stories: Sequence[Overriding]
 
 
 async def shown(visit: Visit) -> web.StreamResponse:
     """``GET /f``."""
     uscc, state, day = own.uscc_of(visit), visit.parts.state, visit.today()
-    sought = Sought(uscc, *refusals.bounds(day))
-    known = await visit.parts.read(_known, sought, visit.now() - HOURS_2_MS, state.snapshot.controls)
+    about = About(uscc, visit.reach, Days(day, day), visit.now() - HOURS_2_MS)
+    known = await visit.parts.read(_known, about, state.snapshot.controls)
     firm, people = await asyncio.to_thread(firm_in, state.snapshot, uscc, state.rulebook, day)
     ahead = await asyncio.to_thread(expiring, state.snapshot, uscc, state.rulebook, day, AHEAD_DAYS[-1])
     told = [grants.tell(visit, story) for story in known.stories]
@@ -65,10 +79,11 @@ def _said(expiry: Expiry) -> Reason:
     return explained(expiry.code)
 
 
-def _known(connection: Connection, sought: Sought, asked_since: int, controls: Controls) -> Known:
+def _known(connection: Connection, about: About, controls: Controls) -> Known:
     return Known(
-        overview.firm(connection, sought.uscc),
-        machines.fleet_of(connection, sought.uscc, controls),
-        firms.refusals(connection, sought, COUNTED_AT_MOST),
-        grants.at_own_machines(connection, sought.uscc, asked_since),
+        overview.firm(connection, about.uscc),
+        machines.fleet_of(connection, about.uscc, controls),
+        counts.tally(connection, about.reach, about.today),
+        counts.codes(connection, about.reach, about.today),
+        grants.at_own_machines(connection, about.uscc, about.asked_since),
     )

@@ -11,6 +11,7 @@ from gateway.core.reasons import REASONS, Reason
 from gateway.core.session import EndReason
 from gateway.core.session import State as SessionState
 from gateway.registry.acts import OverrideState
+from gateway.registry.values import without_numbers
 
 COLOURS: Mapping[Colour, str] = {"blue": "蓝码", "yellow": "黄码", "red": "红码", "grey": "灰码"}
 STANDINGS: Mapping[str, str] = {
@@ -103,6 +104,15 @@ def counted(standings: Iterable[Standing]) -> list[tuple[Colour, int]]:
     colours = [standing.colour for standing in standings]
     order: tuple[Colour, ...] = ("red", "yellow", "grey", "blue")
     return [(colour, colours.count(colour)) for colour in order]
+
+
+def shown_again(typed: str) -> str:
+    """What somebody typed, for a form to hold it still. INVARIANT: no personal number in the wrong field is repeated.
+
+    >>> shown_again("HJ-0001"), shown_again("12900000001")
+    ('HJ-0001', '')
+    """
+    return typed if without_numbers(typed) == typed else ""
 
 
 def read_day(text: str) -> date | None:
