@@ -134,6 +134,7 @@ async def test_from_a_province_down_to_a_person(county: Town) -> None:
         firm = (await visitor.get(f"/r/firms/{FIRM}")).text
         for told in ("/r/machines/HJ-0001", "/r/people/P-1", "样**", "红码 1", "蓝码 1"):
             assert told in firm, told
+        assert "没有这样的两个人" in (await visitor.get(f"/r/firms/{FIRM}?together=1")).text
         person = (await visitor.get("/r/people/P-1")).text
         for told in ("样例甲", "蓝码", "允许 1 次，拒绝 1 次", "熔化焊接与热切割", f"/r/firms/{FIRM}"):
             assert told in person, told
