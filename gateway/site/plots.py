@@ -60,10 +60,12 @@ def spark(values: Sequence[float]) -> Markup:
 
 
 def _svg(title: str, parts: Sequence[Markup]) -> Markup:
+    """On a narrow screen it scrolls: its numbers stay large enough to be read."""
     return Markup(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
         '<svg class="plot" role="img" viewBox="0 0 {} {}" xmlns="http://www.w3.org/2000/svg" font-size="12" '
-        'font-family="sans-serif"><title>{}</title>{}</svg>'
-    ).format(WIDTH, HEIGHT, title, Markup().join(parts))
+        'font-family="sans-serif"><title>{}</title>{}</svg></div>'
+    ).format(title, WIDTH, HEIGHT, title, Markup().join(parts))
 
 
 def _legend(series: Sequence[Series]) -> Markup:

@@ -85,6 +85,9 @@ async def test_invariant_files_hold_no_more_than_pages(county: Town) -> None:
         assert (await visitor.post("/r/export/machines", division=THEIRS)).status == 404
         assert (await visitor.post("/r/export/secrets")).status == 404
         assert (await visitor.post("/r/export/decisions", since="yesterday")).status == 422
+        assert (await visitor.post("/r/export/decisions", person=ANNA)).status == 422
+        await table_of(visitor, "people", state=ANNA)
+        assert ANNA not in str(records(county, "account"))
 
 
 async def test_numbers_that_are_personal_stand_on_no_page(county: Town) -> None:
@@ -134,6 +137,7 @@ async def test_from_a_province_down_to_a_person(county: Town) -> None:
         firm = (await visitor.get(f"/r/firms/{FIRM}")).text
         for told in ("/r/machines/HJ-0001", "/r/people/P-1", "样**", "红码 1", "蓝码 1"):
             assert told in firm, told
+        assert "没有这样的两个人" in (await visitor.get(f"/r/firms/{FIRM}?together=1")).text
         person = (await visitor.get("/r/people/P-1")).text
         for told in ("样例甲", "蓝码", "允许 1 次，拒绝 1 次", "熔化焊接与热切割", f"/r/firms/{FIRM}"):
             assert told in person, told
@@ -165,6 +169,8 @@ async def test_refusals_by_reason_lead_to_the_decisions(county: Town) -> None:
         ("since=yesterday", "日期要写成"),
         ("since=2026-06-15&until=2026-06-14", "结束日期在开始日期之前"),
         ("division=%E6%B5%99", "行政区划代码只有数字"),
+        (f"person={ANNA}", "请不要输入身份证号"),
+        (f"machine={PHONE}", "请不要输入身份证号"),
     ],
 )
 async def test_a_filter_that_cannot_be_read_is_told(county: Town, query: str, told: str) -> None:
@@ -172,6 +178,8 @@ async def test_a_filter_that_cannot_be_read_is_told(county: Town, query: str, to
         shown = await visitor.get(f"/r/decisions?{query}")
         assert shown.status == 422
         assert told in shown.text
+        assert ANNA not in shown.text
+        assert PHONE not in shown.text
 
 
 async def test_decisions_go_on_page_by_page(site: Town, tmp_path: Path) -> None:

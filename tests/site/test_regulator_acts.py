@@ -3,7 +3,6 @@
 import pytest
 from aiohttp import web
 
-from gateway.registry.acts import SHORTEST_REASON
 from simulator.signals import Scanned
 from tests.registry.people import ANNA, PHONE
 from tests.site.console_town import OURS, records
@@ -28,12 +27,14 @@ async def test_a_machine_is_locked_until_somebody_releases_it(site: Town) -> Non
         assert "machine_out_of_service" in records(site, "decision")[0]["decision"]["reasons"]
         again = await visitor.post(f"{MACHINE}/lock", reason=WHY)
         assert again.status == 422
-        assert "情况已经变了" in again.text
+        assert "已锁定" in again.text
+        assert "不用再操作" in again.text
         released = await visitor.post(f"{MACHINE}/release", reason="隐患已排除")
         assert "已解除锁定" in released.text
         await until(lambda: site.parts.state.snapshot.controls.hold("HJ-0001") is None)
-    acts = [(act["act"], act["by"], act["reason"]) for act in records(site, "control")]
-    assert acts == [("lock", "样例 (regulator)", WHY), ("release", "样例 (regulator)", "隐患已排除")]
+    acts = [(act["act"], act["by"], act["reason"], act["level"]) for act in records(site, "control")]
+    whose = "样例 (regulator)"
+    assert acts == [("lock", whose, WHY, "regulator"), ("release", whose, "隐患已排除", "regulator")]
 
 
 async def test_a_session_is_ended_and_the_lock_closes(site: Town) -> None:
@@ -52,13 +53,33 @@ async def test_a_session_is_ended_and_the_lock_closes(site: Town) -> None:
     assert records(site, "command")[0]["reason"] == "remote"
 
 
-@pytest.mark.parametrize("reason", ["", "短", "身份证 " + ANNA, "电话 " + PHONE])
-async def test_a_reason_that_says_nothing_or_too_much_changes_nothing(site: Town, reason: str) -> None:
+async def test_what_a_firm_holds_is_locked_besides_and_the_firm_cannot_lift_it(site: Town) -> None:
+    async with site.visitor("firm") as firm, site.visitor("regulator", where=OURS) as visitor:
+        await firm.post("/f/machines/HJ-0001/suspend", reason="等待检修")
+        assert f"{MACHINE}/lock" in (await visitor.get(MACHINE)).text
+        assert (await visitor.post(f"{MACHINE}/lock", reason=WHY)).status == 200
+        refused = await firm.post("/f/machines/HJ-0001/release", reason="已经修好")
+        assert refused.status == 422
+        assert "请联系监管部门" in refused.text
+        assert (await visitor.post(f"{MACHINE}/release", reason="隐患已排除")).status == 200
+    assert [act["act"] for act in records(site, "control")] == ["out_of_service", "lock", "release"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("", "请写明原因"),
+        ("短", "请写明原因"),
+        ("身份证 " + ANNA, "身份证号或手机号"),
+        ("电话 " + PHONE, "身份证号或手机号"),
+    ],
+)
+async def test_a_reason_that_says_nothing_or_too_much_changes_nothing(site: Town, reason: str, told: str) -> None:
     async with site.visitor("regulator", where=OURS) as visitor:
         await visitor.get(MACHINE)
         shown = await visitor.post(f"{MACHINE}/lock", reason=reason)
         assert shown.status == 422
-        assert ("请写明原因" if len(reason) < SHORTEST_REASON else "像有身份证号或手机号") in shown.text
+        assert told in shown.text
     assert records(site, "control") == []
 
 

@@ -1,12 +1,13 @@
 """Files of what the console shows: each is on record as an act of the account before its first byte."""
 
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import date
 
 from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
+from gateway.registry.values import personal_identifier
 from gateway.site.exporting import EXPORTS, TYPES, ExportError
 from gateway.site.guard import HEADERS
 from gateway.site.regulator import colours, ranking
@@ -51,16 +52,17 @@ async def made(visit: Visit) -> web.StreamResponse:
         except ExportError as error:
             return visit.problem(503, visit.pick(error.chinese, str(error)), visit.text("请返回上一页再试。"))
         answer = web.StreamResponse(headers=_headers(what, kind, visit.today()))
-        await answer.prepare(visit.request)
-        await answer.write(first)
-        async for piece in pieces:
-            await answer.write(piece)
-        await answer.write_eof()
+        with suppress(ConnectionError):  # the browser has gone, or its owner has enough
+            await answer.prepare(visit.request)
+            await answer.write(first)
+            async for piece in pieces:
+                await answer.write(piece)
+            await answer.write_eof()
     return answer
 
 
 def _on_record(connection: Connection, visit: Visit, what: str, kind: Format, form: Form) -> None:
-    named = {name: form[name][:64] for name in RECORDED if form.get(name)}
+    named = {name: form[name][:64] for name in RECORDED if form.get(name) and not personal_identifier(form[name])}
     detail = {"what": "export", "table": what, "format": kind, **named}
     record(connection, AccountBody(visit.account.account_id, "did", visit.by, detail), visit.now())
 

@@ -10,10 +10,13 @@ from msgspec import Struct
 from gateway.core.days import begins, number_of
 from gateway.core.model import Outcome
 from gateway.core.reasons import REASONS
+from gateway.registry.values import personal_identifier
 from gateway.site.visit import Visit
 from gateway.store.figures.decisions import Wanted
 
 FIELDS = ("division", "firm", "machine", "person", "outcome", "reason", "since", "until", "kind")
+NUMBERS = ("machine", "person", "reason")
+"""Fields in which somebody might type a personal number."""
 LONGEST = 256
 
 
@@ -37,6 +40,8 @@ class Filter(Struct, frozen=True):
 def filter_of(visit: Visit, fields: Mapping[str, str]) -> Filter:
     """By the fields of an address or a form; what is empty limits nothing."""
     typed = {name: fields.get(name, "").strip()[:LONGEST] for name in FIELDS}
+    if any(personal_identifier(typed[name]) for name in NUMBERS):
+        return Filter(dict.fromkeys(FIELDS, ""), Wanted(), visit.text("请不要输入身份证号或手机号；请用人员编号查找。"))
     since, until = _day(typed["since"]), _day(typed["until"])
     if (typed["since"] and since is None) or (typed["until"] and until is None):
         return Filter(typed, Wanted(), visit.text("日期要写成 2026-01-31 这样。"))

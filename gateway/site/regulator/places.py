@@ -76,21 +76,22 @@ def _read_place(connection: Connection, visit: Visit, code: str, after: tuple[An
 
 
 class Firm(Struct, frozen=True):
-    """A firm with what it has, and pairs of its people who are always seen together."""
+    """A firm with what it has. ``together``: pairs of its people who are always seen together, None where nobody asked:
+    a large firm's morning is long to look through."""
 
     row: FirmRow
     overview: Overview
     machines: Page[MachineRowFacts]
     people: Page[PersonEntry]
-    together: list[Together]
+    together: list[Together] | None
     decisions: list[DecisionEntry]
     usage: list[UsageOfDay]
 
 
 async def one_firm(visit: Visit) -> web.StreamResponse:
-    """``GET /r/firms/{uscc}``."""
+    """``GET /r/firms/{uscc}``; with ``together=1`` also who is always seen together."""
     uscc = visit.named("uscc")
-    found = await visit.parts.read(_read_firm, visit, uscc)
+    found = await visit.parts.read(_read_firm, visit, uscc, pairs=visit.request.query.get("together") == "1")
     if found is None:
         raise web.HTTPNotFound
     standing, each = firm_in(snapshot_of(visit), uscc, visit.parts.state.rulebook, visit.today())
@@ -109,7 +110,7 @@ async def one_firm(visit: Visit) -> web.StreamResponse:
     )
 
 
-def _read_firm(connection: Connection, visit: Visit, uscc: str) -> Firm | None:
+def _read_firm(connection: Connection, visit: Visit, uscc: str, *, pairs: bool) -> Firm | None:
     reach, today, part = visit.reach, visit.today(), Part(uscc=uscc)
     row = firm(connection, reach, uscc, today)
     if row is None:
@@ -120,7 +121,7 @@ def _read_firm(connection: Connection, visit: Visit, uscc: str) -> Firm | None:
         overview(connection, reach, today, part, refusals=1),
         machines(connection, reach, MachinesWanted(part), MACHINES_SHOWN),
         people(connection, reach, today, part, limit=PEOPLE_SHOWN),
-        together(connection, reach, uscc, days),
+        together(connection, reach, uscc, days) if pairs else None,
         decisions(connection, reach, Wanted(uscc=uscc), DECISIONS_SHOWN).rows,
         usage_by_day(connection, reach, days, part),
     )
