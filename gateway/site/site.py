@@ -14,7 +14,7 @@ from gateway.clock import monotonic_ns
 from gateway.core.accounts import Role
 from gateway.errors import WeldGateError
 from gateway.observe.events import Denied, PageAnswered, Trouble
-from gateway.site import assets, filters, stream
+from gateway.site import assets, filters, stream, terms
 from gateway.site.exporting import EXPORTS, Exports
 from gateway.site.faces import face_of
 from gateway.site.guard import UNSAFE, Origin, RefusedOriginError, cookie_name, origin_of, protect, refuse_foreign
@@ -54,7 +54,7 @@ class Site:
             lstrip_blocks=True,
         )
         filters.add_to(environment)
-        environment.globals.update(asset=assets.url, languages=NAMES)
+        environment.globals.update(asset=assets.url, languages=NAMES, terms=terms)
         app.router.add_get(f"{assets.ROOT}/{{digest}}/{{name:.+}}", assets.serve)
         for page in self._pages:
             app.router.add_route(page.method, page.path, self._handler(page))

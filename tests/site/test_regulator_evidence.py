@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from gateway.core.model import PhoneAsk
 from gateway.core.policy import Policy, Rulebook, document
 from gateway.store.journal import keep_policy
 from simulator.signals import Scanned
@@ -49,6 +50,17 @@ async def test_a_refusal_tells_every_rule_and_fact_and_is_proved(site: Town) -> 
         english = (await visitor.get(f"/language/en?to=/r/decisions/{seq}")).text
         for told in ("Unlock refused", "Agrees with the ledger", "Every check"):
             assert told in english, told
+
+
+async def test_what_was_asked_by_phone_says_so(site: Town) -> None:
+    await site.gate.lock()
+    await site.gate.ask(PhoneAsk("HJ-0001", "P-2", "by-phone-0001", "account-1"), 5.0)
+    async with site.visitor("regulator", where=OURS) as visitor:
+        text = await page(visitor, decision_of(site, "HJ-0001"))
+        assert "手机登录账号" in text
+        for told in ("· 手机 ·", "account-1", "在线 · 时钟相差"):
+            assert told in text, told
+        assert (await visitor.get("/r/decisions")).status == 200
 
 
 @pytest.mark.parametrize(

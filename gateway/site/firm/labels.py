@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from markupsafe import Markup
 from msgspec import Struct
 
+from gateway.site import terms
 from gateway.site.firm import own, words
 from gateway.site.printing import PRINTER, PrintingError
 from gateway.site.visit import Visit
@@ -101,7 +102,7 @@ def _labels(visit: Visit, machines: Sequence[firms.OwnMachine], skip: int) -> It
     for place, machine in enumerate(machines, skip):
         row, column = divmod(place % PER_SHEET, COLUMNS)
         qr = picture(f"{visit.address}/w/m/{machine.machine_id}")
-        process = words.PROCESSES.get(machine.process, machine.process)  # type: ignore[call-overload]
+        process = terms.PROCESSES.get(machine.process, machine.process)  # type: ignore[call-overload]
         yield place, Label(WIDTH_MM * column, HEIGHT_MM * row, machine.machine_id, process, machine.location, qr)
 
 

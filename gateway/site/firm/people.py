@@ -12,6 +12,7 @@ from gateway.core.model import Employment
 from gateway.core.policy import Rulebook
 from gateway.registry.snapshot import Snapshot
 from gateway.registry.standing import person_in
+from gateway.site import terms
 from gateway.site.firm import own, words
 from gateway.site.visit import Visit
 from gateway.store import firms
@@ -40,7 +41,7 @@ async def shown(visit: Visit) -> web.StreamResponse:
         everybody=len(rows),
         counts=words.counted(row.standing for row in rows),
         former=former,
-        colour=colour if colour in words.COLOURS else "",
+        colour=colour if colour in terms.COLOURS else "",
         find=words.shown_again(find),
         words=words,
     )

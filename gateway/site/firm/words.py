@@ -6,29 +6,15 @@ from datetime import date
 from msgspec import Struct
 
 from gateway.core.colour import Cause, Standing, explained
-from gateway.core.model import CertificateStatus, Colour, Process, Resolver, Verification
+from gateway.core.model import Colour
 from gateway.core.reasons import REASONS, Reason
-from gateway.core.session import EndReason
-from gateway.core.session import State as SessionState
+from gateway.core.session import OPEN_STATES
 from gateway.registry.acts import OverrideState
 from gateway.registry.values import without_numbers
+from gateway.site.terms import SESSION_STATES
 
-COLOURS: Mapping[Colour, str] = {"blue": "蓝码", "yellow": "黄码", "red": "红码", "grey": "灰码"}
-STANDINGS: Mapping[str, str] = {
-    "in_order": "一切正常",
-    "soon": "有事要办",
-    "barred": "不能作业",
-    "none": "没有证书记录",
-}
-PROCESSES: Mapping[Process, str] = {"fusion": "熔化焊接与热切割", "pressure": "压力焊", "brazing": "钎焊"}
-CERTIFICATE_STATUS: Mapping[CertificateStatus, str] = {"valid": "有效", "suspended": "已暂扣", "revoked": "已吊销"}
-VERIFICATION: Mapping[Verification, str] = {"verified": "已核验", "unverified": "还没核验", "counterfeit": "假证"}
 MACHINE_STATES: Mapping[str, str] = {
-    "granted": "已许可，等待合闸",
-    "unlocked": "已解锁",
-    "welding": "正在焊接",
-    "idle": "已解锁，未焊接",
-    "draining": "正在上锁",
+    **{state: SESSION_STATES[state] for state in OPEN_STATES},
     "locked": "已锁定",
     "out_of_service": "已停用",
     "suspended": "登记为停用",
@@ -39,40 +25,8 @@ MACHINE_STATES: Mapping[str, str] = {
 }
 """One for each machine, in the order in which they are told."""
 MACHINE_STYLES: Mapping[str, str] = {
-    **dict.fromkeys(("granted", "unlocked", "welding", "idle", "draining"), "good"),
+    **dict.fromkeys(OPEN_STATES, "good"),
     **dict.fromkeys(("locked", "out_of_service", "suspended", "decommissioned", "silent"), "bad"),
-}
-SESSION_STATES: Mapping[SessionState, str] = {
-    "granted": "已许可，等待合闸",
-    "unlocked": "已解锁",
-    "welding": "正在焊接",
-    "idle": "已解锁，未焊接",
-    "draining": "正在上锁",
-    "ended": "已结束",
-}
-ENDS: Mapping[EndReason, str] = {
-    "operator": "焊工结束作业",
-    "idle": "太久没有焊接",
-    "lease_over": "许可时间到",
-    "revoked": "资格或登记有变化",
-    "remote": "按要求结束",
-    "out_of_service": "焊机停用",
-    "tamper": "锁具外壳被打开",
-    "no_session": "锁具与系统记录不一致",
-    "replaced": "重新解锁代替",
-    "offline_too_long": "锁具太久失联",
-    "power": "锁具断电",
-    "unused": "许可没有用上",
-    "grant_rejected": "锁具没有接受许可",
-    "locked": "锁具自行上锁",
-}
-RESOLVERS: Mapping[Resolver, str] = {
-    "operator": "本人",
-    "enterprise": "企业",
-    "regulator": "应急管理部门",
-    "training_centre": "培训机构",
-    "machine_vendor": "焊机厂家",
-    "gateway_operator": "系统管理员",
 }
 GRANT_STATES: Mapping[OverrideState, str] = {
     "asked": "待批准",

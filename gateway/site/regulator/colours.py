@@ -14,6 +14,7 @@ from gateway.core.model import Colour
 from gateway.core.reach import Reach
 from gateway.registry.standing import person_in, staff_on
 from gateway.site import divisions as names
+from gateway.site import terms
 from gateway.site.regulator import words
 from gateway.site.regulator.ground import Crumb, crumbs_to, part_named, snapshot_of
 from gateway.site.sheets import Cell
@@ -145,6 +146,6 @@ def _row(visit: Visit, one: One, named: Named) -> list[Cell]:
     reason = explained(one.cause.code) if one.cause else None
     why = visit.pick(reason.message_zh, reason.message_en) if reason else None
     until = one.cause.until.isoformat() if one.cause and one.cause.until else None
-    colour = visit.text(words.COLOURS[one.standing.colour])
+    colour = visit.text(terms.COLOURS[one.standing.colour])
     masked = masked_name(named.people.get(one.operator_id))
     return [one.operator_id, masked, colour, why, one.uscc, named.firms.get(one.uscc), until]

@@ -11,8 +11,9 @@ from gateway.core.model import MACHINE_ID
 from gateway.core.rules import employed_on
 from gateway.registry.snapshot import Snapshot
 from gateway.registry.values import half_width
+from gateway.site import terms
 from gateway.site.visit import Visit
-from gateway.site.welder import asks, me, recent, words
+from gateway.site.welder import asks, me, recent
 from gateway.store import overview
 from gateway.store.overview import SessionFacts, Wanted
 
@@ -81,9 +82,7 @@ async def page(
         return nowhere(visit)
     ask = request_id or asks.new_id(visit.form_token, machine_id, visit.now())
     standing = me.standing_of(visit)
-    response = visit.page(
-        "welder/machine.html", status, sight=sight, ask=ask, standing=standing, words=words, problem=problem
-    )
+    response = visit.page("welder/machine.html", status, sight=sight, ask=ask, standing=standing, problem=problem)
     recent.remember(visit, response, machine_id)
     return response
 
@@ -112,7 +111,7 @@ async def see(visit: Visit, machine_id: str) -> Sight | None:
         own = session if session is not None and session.operator_id == operator_id else None
         state, style = _state(visit, machine_id, chip, session, own)
         place = Place(facts.location if facts else None, visit.text(state), style, own)
-    return Sight(machine_id, visit.text(words.PROCESSES[machine.process]), facts.firm if facts else None, place)
+    return Sight(machine_id, visit.text(terms.PROCESSES[machine.process]), facts.firm if facts else None, place)
 
 
 def works_at(snapshot: Snapshot, operator_id: str, uscc: str, today: date) -> bool:

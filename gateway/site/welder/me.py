@@ -12,7 +12,7 @@ from gateway.core.model import Certificate, Employment
 from gateway.core.reasons import Reason
 from gateway.registry.standing import person_in
 from gateway.site.visit import Visit
-from gateway.site.welder import recent, sessions, words
+from gateway.site.welder import recent, sessions
 from gateway.store import overview
 
 
@@ -49,7 +49,6 @@ async def home(visit: Visit, status: int = 200, problem: str = "") -> web.Stream
         causes=explain(standing),
         session=await sessions.running(visit),
         machines=recent.machines(visit),
-        words=words,
         problem=problem,
     )
 
@@ -70,7 +69,6 @@ async def certificates(visit: Visit) -> web.StreamResponse:
         others=[one for one in explain(standing) if one.cause.certificate is None],
         works=[(work, firm, _is_over(work, visit.today())) for work, firm in works],
         changes=changes_on(person_in(state.snapshot, operator_id), state.rulebook, visit.today()),
-        words=words,
     )
 
 

@@ -2,31 +2,8 @@
 
 from collections.abc import Mapping
 
-from gateway.core.model import CertificateStatus, Colour, Process, Resolver, Verification
 from gateway.core.session import EndReason
 
-COLOURS: Mapping[Colour, str] = {"blue": "蓝码", "yellow": "黄码", "red": "红码", "grey": "灰码"}
-STATES: Mapping[str, str] = {
-    "in_order": "一切正常",
-    "soon": "有事要办",
-    "barred": "不能作业",
-    "none": "没有证书记录",
-}
-PROCESSES: Mapping[Process, str] = {"fusion": "熔化焊接与热切割", "pressure": "压力焊", "brazing": "钎焊"}
-CERTIFICATE_STATUS: Mapping[CertificateStatus, str] = {"valid": "有效", "suspended": "已暂扣", "revoked": "已吊销"}
-VERIFICATION: Mapping[Verification, str] = {
-    "verified": "已核验",
-    "unverified": "还没核验",
-    "counterfeit": "假证",
-}
-RESOLVERS: Mapping[Resolver, str] = {
-    "operator": "本人",
-    "enterprise": "企业",
-    "regulator": "应急管理部门",
-    "training_centre": "培训机构",
-    "machine_vendor": "焊机厂家",
-    "gateway_operator": "系统管理员",
-}
 UNANSWERED: Mapping[str, str] = {
     "stopping": "系统正在重启，这次没有解锁。请过半分钟再按一次。",
     "busy": "现在排队的人太多，这次没有解锁。请过几秒再按一次。",
