@@ -1,4 +1,4 @@
-"""What a firm sees of itself: its people and its machines. Only reads."""
+"""What a firm sees of itself, by its reach: its people and its machines. Only reads."""
 
 from datetime import date
 from typing import Any
@@ -8,7 +8,9 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Millis
+from gateway.core.reach import Reach
 from gateway.store.entries import UNKNOWN_DAY
+from gateway.store.reach import within
 from gateway.store.tables import AccountRow, ChipRow, EmploymentRow, MachineRow, OperatorRow, metadata
 
 
@@ -36,8 +38,8 @@ class Member(Struct, frozen=True):
     signed_in: bool = False
 
 
-def members(connection: Connection, uscc: str) -> list[Member]:
-    """Every employment at the firm, by name."""
+def members(connection: Connection, reach: Reach) -> list[Member]:
+    """Every employment at the firm, those that are over too, by name."""
     joined = _employments.outerjoin(_operators, _operators.c.operator_id == _employments.c.operator_id)
     theirs = (_accounts.c.operator_id == _employments.c.operator_id) & (_accounts.c.role == "welder")
     columns = (
@@ -45,7 +47,7 @@ def members(connection: Connection, uscc: str) -> list[Member]:
         *(_employments.c.since, _employments.c.until),
         *(_accounts.c.account_id, _accounts.c.disabled_at, _accounts.c.secret),
     )
-    query = sa.select(*columns).select_from(joined.outerjoin(_accounts, theirs)).where(_employments.c.uscc == uscc)
+    query = sa.select(*columns).select_from(joined.outerjoin(_accounts, theirs)).where(within(reach, _employments))
     rows = connection.execute(query.order_by(_operators.c.name, _employments.c.operator_id, _employments.c.since))
     return [
         Member(
@@ -58,9 +60,9 @@ def members(connection: Connection, uscc: str) -> list[Member]:
     ]
 
 
-def names_of(connection: Connection, uscc: str) -> dict[str, str | None]:
+def names_of(connection: Connection, reach: Reach) -> dict[str, str | None]:
     """Names of everybody who is, was or will be employed by the firm."""
-    return {member.operator_id: member.name for member in members(connection, uscc)}
+    return {member.operator_id: member.name for member in members(connection, reach)}
 
 
 # --- machines ---------------------------------------------------------------------------------------------------
@@ -77,10 +79,10 @@ class OwnMachine(Struct, frozen=True):
     received_at: Millis | None
 
 
-def machines(connection: Connection, uscc: str) -> list[OwnMachine]:
+def machines(connection: Connection, reach: Reach) -> list[OwnMachine]:
     """All of the firm's, by number."""
     names = ("machine_id", "process", "status", "location")
     columns = (*(_machines.c[name] for name in names), _chips.c.online, _chips.c.received_at)
     joined = _machines.outerjoin(_chips, _chips.c.machine_id == _machines.c.machine_id)
-    query = sa.select(*columns).select_from(joined).where(_machines.c.uscc == uscc)
+    query = sa.select(*columns).select_from(joined).where(within(reach, _machines))
     return [OwnMachine(*row) for row in connection.execute(query.order_by(_machines.c.machine_id))]

@@ -1,7 +1,5 @@
 """What the queries tell, beyond who may ask them."""
 
-import sqlite3
-from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
 
@@ -136,47 +134,6 @@ def test_a_division_with_many_towns_is_listed_in_the_order_of_time(
         assert [entry.at for entry in found] == sorted((entry.at for entry in found), reverse=True)
         assert len(found) == few
     assert len(decisions.decisions(connection, Reach(division="3305211"), limit=100).rows) == len(towns)
-
-
-# --- evidence ---------------------------------------------------------------------------------------------------
-
-
-def test_a_decision_comes_with_its_record_and_its_place_in_the_chain(
-    engine: Engine, connection: Connection, shift: Shift
-) -> None:
-    for _ in range(3):
-        shift.refuse(AT, MACHINE)
-    fold(engine)
-    found = [decisions.evidence(connection, EVERYWHERE, seq) for seq in (1, 2, 3)]
-    first, middle, last = (one for one in found if one is not None)
-    assert first.before is None
-    assert last.after is None
-    assert middle.before is not None
-    assert (middle.before.seq, middle.before.hash) == (1, first.hash)
-    assert middle.record.prev == first.hash
-    assert middle.after is not None
-    assert middle.after.hash == last.hash
-    assert b"certificate_expired" in bytes(middle.record.body)
-    assert first.problems == middle.problems == last.problems == ()
-    assert decisions.evidence(connection, EVERYWHERE, 4) is None
-
-
-def test_a_record_that_was_changed_shows_beside_it_and_after_it(
-    engine: Engine, connection: Connection, shift: Shift
-) -> None:
-    for _ in range(3):
-        shift.refuse(AT, MACHINE)
-    fold(engine)
-    with closing(sqlite3.connect(engine.url.database or "")) as other:
-        other.execute("UPDATE ledger SET record = replace(CAST(record AS TEXT), 'P1', 'P2') WHERE seq = 2")
-        other.execute("UPDATE ledger SET record = CAST(record AS BLOB)")
-        other.commit()
-    touched = decisions.evidence(connection, EVERYWHERE, 2)
-    assert touched is not None
-    assert any("does not match its hash" in problem for problem in touched.problems)
-    untouched = decisions.evidence(connection, EVERYWHERE, 3)
-    assert untouched is not None
-    assert untouched.problems == ()
 
 
 # --- machines ---------------------------------------------------------------------------------------------------

@@ -92,7 +92,6 @@ def check_decisions(connection: Connection, reach: Reach, everything: list[Decis
     for entry in everything:
         expected_entry = entry if entry in mine else None
         assert decisions.decision(connection, reach, entry.seq) == expected_entry
-        assert (decisions.evidence(connection, reach, entry.seq) is None) == (expected_entry is None)
     assert list(decisions.exported(connection.engine, reach)) == mine
 
 

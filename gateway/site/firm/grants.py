@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.core.model import Control, Millis
+from gateway.core.reach import Reach
 from gateway.core.reasons import REASONS, Reason
 from gateway.registry import orders
 from gateway.registry.acts import LONGEST_MINUTES, OVERRIDABLE, Overriding, overridings, person
@@ -69,7 +70,7 @@ async def _page(
 
 
 def _on_record(connection: Connection, uscc: str, since: Millis) -> tuple[list[Overriding], Mapping[str, str | None]]:
-    return at_own_machines(connection, uscc, since), firms.names_of(connection, uscc)
+    return at_own_machines(connection, uscc, since), firms.names_of(connection, Reach(uscc=uscc))
 
 
 def at_own_machines(connection: Connection, uscc: str, since: Millis) -> list[Overriding]:

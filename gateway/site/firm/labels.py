@@ -41,7 +41,7 @@ async def shown(visit: Visit) -> web.StreamResponse:
 
 
 async def _page(visit: Visit, status: int = 200, problem: str = "", chosen: Sequence[str] = ()) -> web.StreamResponse:
-    machines = [one for one in await visit.parts.read(firms.machines, own.uscc_of(visit)) if _is_used(one)]
+    machines = [one for one in await visit.parts.read(firms.machines, visit.reach) if _is_used(one)]
     return visit.page(
         "firm/labels.html",
         status,
@@ -61,7 +61,7 @@ def _is_used(machine: firms.OwnMachine) -> bool:
 async def printed(visit: Visit) -> web.StreamResponse:
     """``POST /f/labels``: the sheets as PDF; ``skip`` leaves out the first places of a sheet that was begun."""
     form, uscc = await visit.request.post(), own.uscc_of(visit)
-    known = {one.machine_id: one for one in await visit.parts.read(firms.machines, uscc) if _is_used(one)}
+    known = {one.machine_id: one for one in await visit.parts.read(firms.machines, visit.reach) if _is_used(one)}
     chosen = sorted(known) if "all" in form else [str(one) for one in dict.fromkeys(form.getall("machine", []))]
     if any(machine_id not in known for machine_id in chosen):
         raise web.HTTPNotFound

@@ -83,7 +83,7 @@ def chances(found: Iterable[Prospect]) -> list[Chance]:
 
 
 def _known(connection: Connection, reach: Reach, refused: Refused, machine_id: str, controls: Controls) -> Known:
-    fleet = machines.fleet_of(connection, reach.uscc or "", controls)
+    fleet = machines.fleet_of(connection, reach, controls)
     row = next((row for row in fleet.rows if row.machine.machine_id == machine_id), None)
     if row is None:
         raise web.HTTPNotFound

@@ -7,8 +7,9 @@ from aiohttp import web
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from gateway.core.reach import Reach
 from gateway.registry.controls import Controls
-from gateway.site.firm import own, words
+from gateway.site.firm import words
 from gateway.site.visit import Visit
 from gateway.store import firms, overview
 from gateway.store.firms import OwnMachine
@@ -44,18 +45,18 @@ class Fleet(Struct, frozen=True):
 
 async def shown(visit: Visit) -> web.StreamResponse:
     """``GET /f/machines``; ``state`` shows one state alone."""
-    fleet = await visit.parts.read(fleet_of, own.uscc_of(visit), visit.parts.state.snapshot.controls)
+    fleet = await visit.parts.read(fleet_of, visit.reach, visit.parts.state.snapshot.controls)
     state = visit.request.query.get("state", "")
     rows = [row for row in fleet.rows if state in ("", row.state)]
     return visit.page("firm/machines.html", fleet=fleet, rows=rows, state=state, words=words)
 
 
-def fleet_of(connection: Connection, uscc: str, controls: Controls) -> Fleet:
-    known = firms.machines(connection, uscc)
-    running = {one.machine_id: one for one in overview.sessions(connection, Wanted("open", uscc=uscc), MOST)}
+def fleet_of(connection: Connection, reach: Reach, controls: Controls) -> Fleet:
+    known = firms.machines(connection, reach)
+    running = {one.machine_id: one for one in overview.sessions(connection, Wanted("open", uscc=reach.uscc), MOST)}
     rows = [_row(machine, running.get(machine.machine_id), controls) for machine in known]
     rows.sort(key=lambda row: list(words.MACHINE_STATES).index(row.state))
-    return Fleet(rows, firms.names_of(connection, uscc))
+    return Fleet(rows, firms.names_of(connection, reach))
 
 
 def _row(machine: OwnMachine, session: SessionFacts | None, controls: Controls) -> Row:

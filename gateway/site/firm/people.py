@@ -29,8 +29,8 @@ class Row(Struct, frozen=True):
 
 async def shown(visit: Visit) -> web.StreamResponse:
     """``GET /f/people``; ``colour`` shows one colour alone, ``find`` whose name or number holds it."""
-    uscc, state = own.uscc_of(visit), visit.parts.state
-    members = await visit.parts.read(firms.members, uscc)
+    state = visit.parts.state
+    members = await visit.parts.read(firms.members, visit.reach)
     present, former = parted(members, visit.today())
     rows = await asyncio.to_thread(stand, present, state.snapshot, state.rulebook, visit.today())
     colour, find = visit.request.query.get("colour", ""), visit.request.query.get("find", "").strip()[:64]

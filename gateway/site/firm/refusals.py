@@ -41,9 +41,7 @@ async def shown(visit: Visit) -> web.StreamResponse:
     wanted = Wanted(
         machine_id=machine_id or None, operator_id=operator_id or None, outcome="deny", since=since, until=until
     )
-    found, names = await visit.parts.read(
-        _found, visit.reach, wanted, _place(asked.get("after", "")), own.uscc_of(visit)
-    )
+    found, names = await visit.parts.read(_found, visit.reach, wanted, _place(asked.get("after", "")))
     return visit.page(
         "firm/refusals.html",
         told=[tell(one) for one in found.rows],
@@ -60,10 +58,10 @@ async def shown(visit: Visit) -> web.StreamResponse:
 
 
 def _found(
-    connection: Connection, reach: Reach, wanted: Wanted, place: tuple[Millis, int] | None, uscc: str
+    connection: Connection, reach: Reach, wanted: Wanted, place: tuple[Millis, int] | None
 ) -> tuple[Page[DecisionEntry], Mapping[str, str | None]]:
     """INVARIANT: only what was decided at machines that were the firm's then."""
-    return decisions(connection, reach, wanted, AT_ONCE, place), firms.names_of(connection, uscc)
+    return decisions(connection, reach, wanted, AT_ONCE, place), firms.names_of(connection, reach)
 
 
 def _place(text: str) -> tuple[Millis, int] | None:

@@ -82,7 +82,7 @@ def _said(expiry: Expiry) -> Reason:
 def _known(connection: Connection, about: About, controls: Controls) -> Known:
     return Known(
         overview.firm(connection, about.uscc),
-        machines.fleet_of(connection, about.uscc, controls),
+        machines.fleet_of(connection, about.reach, controls),
         counts.tally(connection, about.reach, about.today),
         counts.codes(connection, about.reach, about.today),
         grants.at_own_machines(connection, about.uscc, about.asked_since),

@@ -13,7 +13,6 @@ from gateway.store.engine import reading
 from gateway.store.figures.reading import Page, before, narrowing, page
 from gateway.store.figures.records import DecisionKind
 from gateway.store.figures.tables import DECISIONS, REASONS, table
-from gateway.store.ledger import GENESIS, Record, Stored, check_row, decode_record
 from gateway.store.reach import Condition, in_division, within
 from gateway.store.tables import EnterpriseRow, LedgerRow, OperatorRow
 
@@ -223,51 +222,3 @@ def _entry(*row: Any) -> DecisionEntry:
     codes = [tuple(text.split()) for text in row[first : first + 3]]
     values: tuple[Any, ...] = (*row[:first], *codes, *row[first + 3 :])
     return DecisionEntry(*values)
-
-
-# --- one with its evidence --------------------------------------------------------------------------------------
-
-
-class Link(Struct, frozen=True):
-    """A record beside it in the chain: only what the chain needs, for it may be about anybody."""
-
-    seq: int
-    hash: str
-
-
-class Evidence(Struct, frozen=True):
-    """A decision's record with everything that it rests on, and its place in the chain. ``before`` is None where the
-    ledger begins, or what was before is purged; ``after`` behind the last one. ``problems``: what is wrong with the
-    record, or with what links it to the one after it; `weldgate audit verify` looks at the whole chain."""
-
-    entry: DecisionEntry
-    record: Record
-    hash: str
-    before: Link | None
-    after: Link | None
-    problems: tuple[str, ...]
-
-
-def evidence(connection: Connection, reach: Reach, seq: int) -> Evidence | None:
-    """Raises msgspec.MsgspecError where the record can no longer be read."""
-    entry = decision(connection, reach, seq)
-    near = {row.seq: row for row in _near(connection, seq)} if entry else {}
-    if entry is None or seq not in near:
-        return None
-    own, previous, following = near[seq], near.get(seq - 1), near.get(seq + 1)
-    before_it = previous.hash if previous else GENESIS
-    problems = [found.problem for found in check_row(own, before_it, follows=previous is not None or seq == 1)]
-    if following is not None and decode_record(following.record).prev != own.hash.hex():
-        problems.append("the record after it does not follow: one of the two was changed or exchanged")
-    return Evidence(
-        entry, decode_record(own.record), own.hash.hex(), _link(previous), _link(following), tuple(problems)
-    )
-
-
-def _near(connection: Connection, seq: int) -> list[Stored]:
-    query = sa.select(*(_ledger.c[name] for name in Stored.__struct_fields__))
-    return [Stored(*row) for row in connection.execute(query.where(_ledger.c.seq.between(seq - 1, seq + 1)))]
-
-
-def _link(row: Stored | None) -> Link | None:
-    return Link(row.seq, row.hash.hex()) if row else None

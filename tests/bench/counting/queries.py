@@ -18,6 +18,7 @@ from gateway.store.figures import counts, decisions, exports, firms, machines, o
 from gateway.store.figures.decisions import Wanted
 from gateway.store.figures.machines import MachinesWanted
 from gateway.store.figures.reading import Part
+from gateway.store.proof import proof
 from tests.bench.counting.synthetic import NOW, TODAY
 
 DAY = date_of(TODAY)
@@ -124,7 +125,7 @@ def _single(about: Names) -> Iterator[Asked]:
         "decisions of a machine, rare reason",
         _bind(decisions.decisions, EVERYWHERE, Wanted(machine_id=about.machine_id, reason=about.rare)),
     )
-    yield Asked("decision with its evidence", _bind(decisions.evidence, EVERYWHERE, 1000))
+    yield Asked("a record with its proof", lambda connection: proof(connection, 1000))
     yield Asked("together, a firm in a month", _bind(pairs.together, EVERYWHERE, firm, MONTH))
     far = _far(about)
     yield Asked("decisions, a page far back", lambda connection: decisions.decisions(connection, EVERYWHERE, after=far))
