@@ -19,7 +19,7 @@ from gateway.figures import Keeper
 from gateway.gate.state import GateState
 from gateway.keys import open_code_keys
 from gateway.mqtt.link import Hooks, Link
-from gateway.mqtt.url import parse_broker_url
+from gateway.mqtt.url import BrokerUrl, parse_broker_url
 from gateway.observe.drops import Drops
 from gateway.observe.events import Hub, Observer, Recovered, Trouble
 from gateway.observe.feed import UsageFold
@@ -36,7 +36,7 @@ from gateway.site.live import Follower
 from gateway.site.parts import Parts
 from gateway.site.site import Site
 from gateway.store.engine import database_file, open_engine, room
-from gateway.store.vault import open_vault
+from gateway.store.vault import Vault, open_vault
 from gateway.store.writer import Writer
 from gateway.upkeep import Upkeep, read_rulebook
 from gateway.web.api import Api
@@ -75,16 +75,7 @@ class Gateway:
         self._writer = Writer(scribe)
         code_keys = open_code_keys(settings.keys)
         self._state = GateState(Snapshot(), read_rulebook(self._engine, settings.policy), now_ms, code_keys)
-        self._link = Link(
-            broker,
-            acl.gateway_name(settings.instance),
-            topics.CHIP_FILTERS,
-            self._status(online=False),
-            Hooks(self._deliver, self._on_link, self._on_resumed, self._on_trouble),
-            settings.broker_tls,
-            settings.mqtt,
-            wished=(topics.BROKER_DROPPED,),
-        )
+        self._link = self._make_link(broker)
         self._drops = Drops(self._hub)
         self._pipeline = Pipeline(
             self._state,
@@ -102,10 +93,35 @@ class Gateway:
         self._lookup = Lookup(sources, books, self._pipeline.resume, self._hub)
         self._state.lookups.offered = self._lookup.offered
         self._upkeep.on_registry = lambda: self._link.publish([self._status(online=True)])
+        counted = open_engine(settings.database, migrate=False, durable=False)
+        self._keeper = Keeper(counted, lambda: self._pipeline.waiting > FIGURES_WAIT_FOR, self._hub)
+        self._api = self._make_api(sources, vault, code_keys)
+        parts = self._make_parts(sources, vault, code_keys)
+        self._follower = Follower(parts)
+        self._hub.add(self._follower)
+        self._site = Site(parts, self._follower, (*PAGES, *oidc.pages(settings.provider)))
+        self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    def _make_link(self, broker: BrokerUrl) -> Link:
+        return Link(
+            broker,
+            acl.gateway_name(self._settings.instance),
+            topics.CHIP_FILTERS,
+            self._status(online=False),
+            Hooks(self._deliver, self._on_link, self._on_resumed, self._on_trouble),
+            self._settings.broker_tls,
+            self._settings.mqtt,
+            wished=(topics.BROKER_DROPPED,),
+        )
+
+    def _make_api(self, sources: Sources, vault: Vault, code_keys: tuple[bytes, ...]) -> Api:
         trust = Trust({name: push_secrets(name, sender) for name, sender in sources.push.items()}, sources.how())
         deliveries = Deliveries(self._engine, vault, trust, now_ms, self._upkeep.hurry.set)
-        self._api = Api(Services(self._state, self._engine, vault, code_keys, deliveries), self._hub)
-        parts = Parts(
+        return Api(Services(self._state, self._engine, vault, code_keys, deliveries), self._hub)
+
+    def _make_parts(self, sources: Sources, vault: Vault, code_keys: tuple[bytes, ...]) -> Parts:
+        return Parts(
             self._state,
             self._engine,
             vault,
@@ -113,18 +129,11 @@ class Gateway:
             self._hub,
             self._upkeep.hurry.set,
             self._pipeline.ask,
-            settings.trusted_proxies,
-            settings.address,
-            settings.provider is not None,
+            self._settings.trusted_proxies,
+            self._settings.address,
+            self._settings.provider is not None,
             how=sources.how(),
         )
-        counted = open_engine(settings.database, migrate=False, durable=False)
-        self._keeper = Keeper(counted, lambda: self._pipeline.waiting > FIGURES_WAIT_FOR, self._hub)
-        self._follower = Follower(parts)
-        self._hub.add(self._follower)
-        self._site = Site(parts, self._follower, (*PAGES, *oidc.pages(settings.provider)))
-        self._stop = asyncio.Event()
-        self.ready = asyncio.Event()
 
     def stop(self) -> None:
         """Begin to drain; ``run`` returns when that is done."""

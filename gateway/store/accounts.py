@@ -17,8 +17,9 @@ from gateway.core.accounts import CODE_LASTS_MS, LOGIN, MINUTE_MS, STAFF, Accoun
 from gateway.core.model import Millis
 from gateway.core.reach import Reach
 from gateway.errors import WeldGateError
+from gateway.store.account_tables import AccountRow, WebSessionRow
 from gateway.store.ledger import Draft, append_to
-from gateway.store.tables import AccountRow, OperatorRow, WebSessionRow, metadata
+from gateway.store.tables import OperatorRow, metadata
 from gateway.wire.codec import encode
 
 LONGEST_NAME = 128

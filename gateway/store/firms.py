@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 
 from gateway.core.model import Millis
 from gateway.core.reach import Reach
+from gateway.store.account_tables import AccountRow
 from gateway.store.entries import UNKNOWN_DAY
 from gateway.store.reach import within
-from gateway.store.tables import AccountRow, ChipRow, EmploymentRow, MachineRow, OperatorRow, metadata
+from gateway.store.tables import ChipRow, EmploymentRow, MachineRow, OperatorRow, metadata
 
 
 def _table(row: Any) -> sa.Table:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from gateway.core.model import Millis
+from gateway.store.counted_tables import UncountedUsage
 from gateway.store.ledger import Draft, Head, Ledger, forget_latest, read_head
 from gateway.store.prepared import Prepared, Row, transaction
 from gateway.store.tables import (
@@ -34,7 +35,6 @@ from gateway.store.tables import (
     OfflineListRow,
     PolicyRow,
     SessionRow,
-    UncountedUsage,
     UsageRow,
     UsedCodeRow,
     metadata,

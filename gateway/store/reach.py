@@ -11,21 +11,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.core.reach import Reach
-from gateway.store.tables import (
-    CertificateRow,
+from gateway.store.counted_tables import (
     DecisionDay,
     DecisionHour,
     DecisionReason,
     DecisionRow,
-    EmploymentRow,
-    EnterpriseRow,
     FirmDay,
-    MachineRow,
-    OperatorRow,
     PairRow,
     SessionIndexRow,
-    SessionRow,
     UsageDay,
+)
+from gateway.store.tables import (
+    CertificateRow,
+    EmploymentRow,
+    EnterpriseRow,
+    MachineRow,
+    OperatorRow,
+    SessionRow,
     metadata,
 )
 

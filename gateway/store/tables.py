@@ -1,6 +1,9 @@
-"""All tables. Times are integer Unix milliseconds, UTC; ``change`` columns of registries hold the change that a row is
-of, ``source`` who said so. Personal numbers are sealed (AES-GCM) and found by their keyed index; see
-``gateway.store.vault``."""
+"""The tables that decisions rest on and are written to. Those of pages stand in ``counted_tables`` and
+``account_tables``.
+
+Times are integer Unix milliseconds, UTC; ``change`` columns of registries hold the change that a row is of, ``source``
+who said so. Personal numbers are sealed (AES-GCM) and found by their keyed index; see ``gateway.store.vault``.
+"""
 
 from datetime import date
 from typing import Literal, get_args
@@ -20,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from gateway.core.accounts import Role
 from gateway.core.model import (
     CertificateStatus,
     ControlAct,
@@ -43,9 +45,9 @@ NAMING = {
 metadata: MetaData = SQLModel.metadata
 metadata.naming_convention = NAMING
 
-_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite keeps the table itself in the order of an INTEGER key; of a BIGINT it would keep an index besides."""
-_BY_KEY = {"sqlite_with_rowid": False}
+BY_KEY = {"sqlite_with_rowid": False}
 """The same for keys of text: rows lie in the order of the key, which saves an index and a page in each commit."""
 
 RecordKind = Literal[
@@ -65,7 +67,7 @@ RecordKind = Literal[
 """Not a CHECK of the ledger: on SQLite a new kind would then cost a copy of all of it."""
 
 
-def _one_of(column: str, values: object) -> CheckConstraint:
+def one_of(column: str, values: object) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in get_args(values))
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -80,9 +82,9 @@ class LedgerRow(SQLModel, table=True):
     __tablename__ = "ledger"
     __table_args__ = (
         UniqueConstraint("machine_id", "kind", "message_id"),
-        _one_of("outcome", Outcome),
+        one_of("outcome", Outcome),
     )
-    seq: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(SEQUENCE, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
     kind: str = Field(sa_column=Column(String(16), nullable=False))
     machine_id: str | None = Field(default=None, max_length=32)
@@ -143,7 +145,7 @@ class SessionRow(SQLModel, table=True):
         ),
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
         CheckConstraint("(drained_at IS NULL) = (drain_reason IS NULL)", name="drained"),
-        _BY_KEY,
+        BY_KEY,
     )
     session_id: str = Field(primary_key=True, max_length=64)
     machine_id: str = Field(max_length=32)
@@ -172,7 +174,7 @@ class UsedCodeRow(SQLModel, table=True):
     """Rolling codes that were shown. INVARIANT: the key lets each be used once, whatever number of processes write."""
 
     __tablename__ = "used_codes"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     step: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     operator_id: str = Field(primary_key=True, max_length=256)
 
@@ -181,7 +183,7 @@ class EventSeqRow(SQLModel, table=True):
     """The event number of each chip from which the next one is counted."""
 
     __tablename__ = "event_seqs"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     machine_id: str = Field(primary_key=True, max_length=32)
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
 
@@ -191,7 +193,7 @@ class LostEvidenceRow(SQLModel, table=True):
     began anew, so that nobody knows how many are lost."""
 
     __tablename__ = "lost_evidence"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     machine_id: str = Field(primary_key=True, max_length=32)
     noticed_at: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     first: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -203,7 +205,7 @@ class OfflineListRow(SQLModel, table=True):
     ``[operator_id, until in seconds]``."""
 
     __tablename__ = "offline_lists"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     machine_id: str = Field(primary_key=True, max_length=32)
     list_version: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -216,7 +218,7 @@ class UsageRow(SQLModel, table=True):
     """The latest cumulative usage of each session."""
 
     __tablename__ = "usage"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     session_id: str = Field(primary_key=True, max_length=64)
     machine_id: str = Field(primary_key=True, max_length=32)
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -237,7 +239,7 @@ class ChipRow(SQLModel, table=True):
     """What each chip last reported of itself; ``at`` by its own clock."""
 
     __tablename__ = "chips"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     machine_id: str = Field(primary_key=True, max_length=32)
     received_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     online: bool
@@ -259,7 +261,7 @@ class RegistryChange(SQLModel, table=True):
     """
 
     __tablename__ = "registry_changes"
-    change: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
+    change: int = Field(sa_column=Column(SEQUENCE, primary_key=True, autoincrement=False))
     version: int | None = Field(default=None, sa_column=Column(BigInteger, unique=True))
     began_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     at: int | None = Field(default=None, sa_column=Column(BigInteger))
@@ -294,7 +296,7 @@ class RegistryHistory(SQLModel, table=True):
     """
 
     __tablename__ = "registry_history"
-    id: int | None = Field(default=None, sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=True))
+    id: int | None = Field(default=None, sa_column=Column(SEQUENCE, primary_key=True, autoincrement=True))
     kind: str = Field(max_length=16)
     key: str = Field(max_length=512)
     operator_id: str | None = Field(default=None, max_length=256, index=True)
@@ -310,7 +312,7 @@ class RegistryClaim(SQLModel, table=True):
     """What one of several sources says of a row that they all speak of; ``row`` as in the history."""
 
     __tablename__ = "registry_claims"
-    __table_args__ = _BY_KEY
+    __table_args__ = BY_KEY
     kind: str = Field(primary_key=True, max_length=16)
     key: str = Field(primary_key=True, max_length=512)
     source: str = Field(primary_key=True, max_length=64)
@@ -335,7 +337,7 @@ class RegistryEvent(SQLModel, table=True):
     an older word about the same ``subject`` changes nothing."""
 
     __tablename__ = "registry_events"
-    __table_args__ = (Index(None, "source", "subject", "at"), _BY_KEY)
+    __table_args__ = (Index(None, "source", "subject", "at"), BY_KEY)
     source: str = Field(primary_key=True, max_length=64)
     event_id: str = Field(primary_key=True, max_length=64)
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -365,7 +367,7 @@ class RegistryHold(SQLModel, table=True):
 
 class EnterpriseRow(SQLModel, table=True):
     __tablename__ = "enterprises"
-    __table_args__ = (_one_of("status", EnterpriseStatus),)
+    __table_args__ = (one_of("status", EnterpriseStatus),)
     uscc: str = Field(primary_key=True, max_length=18)
     name: str | None = Field(default=None, max_length=256)
     division: str = Field(max_length=6)
@@ -378,7 +380,7 @@ class OperatorRow(SQLModel, table=True):
     """``born_on`` is taken from the ID number, which itself is only kept sealed."""
 
     __tablename__ = "operators"
-    __table_args__ = (_one_of("status", OperatorStatus),)
+    __table_args__ = (one_of("status", OperatorStatus),)
     operator_id: str = Field(primary_key=True, max_length=256)
     name: str | None = Field(default=None, max_length=128)
     born_on: date | None = None
@@ -396,9 +398,9 @@ class CertificateRow(SQLModel, table=True):
 
     __tablename__ = "certificates"
     __table_args__ = (
-        _one_of("item", Process),
-        _one_of("status", CertificateStatus),
-        _one_of("verification", Verification),
+        one_of("item", Process),
+        one_of("status", CertificateStatus),
+        one_of("verification", Verification),
     )
     number_index: str = Field(primary_key=True, max_length=64)
     item: str = Field(primary_key=True, max_length=16)
@@ -433,7 +435,7 @@ class EmploymentRow(SQLModel, table=True):
 
 class MachineRow(SQLModel, table=True):
     __tablename__ = "machines"
-    __table_args__ = (_one_of("process", Process), _one_of("status", MachineStatus))
+    __table_args__ = (one_of("process", Process), one_of("status", MachineStatus))
     machine_id: str = Field(primary_key=True, max_length=32)
     chip: str | None = Field(default=None, max_length=64)
     uscc: str = Field(max_length=18)
@@ -449,7 +451,7 @@ class PermitRow(SQLModel, table=True):
     """A hot-work permit. An empty ``machine_id`` or ``operator_id`` of the key's rest means: any of the firm."""
 
     __tablename__ = "permits"
-    __table_args__ = (_one_of("level", PermitLevel), _one_of("status", PermitStatus))
+    __table_args__ = (one_of("level", PermitLevel), one_of("status", PermitStatus))
     permit_id: str = Field(primary_key=True, max_length=64)
     operator_id: str = Field(primary_key=True, max_length=256)
     machine_id: str = Field(primary_key=True, max_length=32)
@@ -481,7 +483,7 @@ class ControlRow(SQLModel, table=True):
     """What an authorised person ordered (``gateway.core.model.Control``); ``codes`` is a JSON list."""
 
     __tablename__ = "controls"
-    __table_args__ = (_one_of("act", ControlAct),)
+    __table_args__ = (one_of("act", ControlAct),)
     control_id: str = Field(primary_key=True, max_length=64)
     version: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -523,233 +525,3 @@ class LedgerAnchor(SQLModel, table=True):
     seq: int = Field(sa_column=Column(BigInteger, nullable=False))
     hash: bytes = Field(sa_column=Column(LargeBinary(32), nullable=False))
     at: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-# --- counted for pages ------------------------------------------------------------------------------------------
-# Made from ledger, sessions and usage by ``gateway.store.figures.folding``, and can be made anew. Days and hours are
-# those of ``gateway.core.days``. ``division`` and ``uscc`` are the machine's at that time, "" where it was not
-# registered; an ``operator_id`` of "" is somebody unknown.
-
-
-class FiguresState(SQLModel, table=True):
-    """How far the figures go: up to record ``seq``. ``turn`` rises with everything that is written to them.
-
-    INVARIANT: it is read before and changed with what is folded, so each record counts once, whatever number of
-    processes fold. Who holds it until ``held_until`` folds alone. Before the days ``ledger_from`` and ``sessions_from``
-    something that was counted is purged.
-    """
-
-    __tablename__ = "figures_state"
-    id: int = Field(default=1, primary_key=True)
-    turn: int = Field(sa_column=Column(BigInteger, nullable=False))
-    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
-    held_by: str | None = Field(default=None, max_length=32)
-    held_until: int | None = Field(default=None, sa_column=Column(BigInteger))
-    ledger_from: int | None = None
-    sessions_from: int | None = None
-
-
-class UncountedUsage(SQLModel, table=True):
-    """Usage that was reported since the session was counted; ``seq`` is that of the latest report."""
-
-    __tablename__ = "uncounted_usage"
-    __table_args__ = _BY_KEY
-    session_id: str = Field(primary_key=True, max_length=64)
-    machine_id: str = Field(primary_key=True, max_length=32)
-    seq: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class DecisionRow(SQLModel, table=True):
-    """An index of the ledger: each request that was decided, and each unlock without a connection that was decided
-    afterwards. ``reasons``, ``warnings`` and ``overridden`` are codes with a space between them; ``request_id`` is the
-    record's ``message_id``."""
-
-    __tablename__ = "decisions"
-    __table_args__ = (
-        Index(None, "at"),
-        Index(None, "division", "at"),
-        Index(None, "uscc", "at"),
-        Index(None, "machine_id", "at"),
-        Index(None, "operator_id", "at"),
-        Index(
-            "ix_decisions_refused",
-            "at",
-            sqlite_where=text("outcome = 'deny'"),
-            postgresql_where=text("outcome = 'deny'"),
-        ),
-        Index(
-            "ix_decisions_offline",
-            "at",
-            sqlite_where=text("kind = 'offline'"),
-            postgresql_where=text("kind = 'offline'"),
-        ),
-    )
-    seq: int = Field(sa_column=Column(_SEQUENCE, primary_key=True, autoincrement=False))
-    at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    kind: str = Field(max_length=8)
-    division: str = Field(max_length=12)
-    uscc: str = Field(max_length=18)
-    machine_id: str = Field(max_length=32)
-    operator_id: str | None = Field(default=None, max_length=256)
-    outcome: str = Field(max_length=8)
-    method: str | None = Field(default=None, max_length=8)
-    request_id: str | None = Field(default=None, max_length=64)
-    session_id: str | None = Field(default=None, max_length=64)
-    reasons: str = Field(max_length=2048)
-    warnings: str = Field(max_length=2048)
-    overridden: str = Field(max_length=2048)
-
-
-class DecisionReason(SQLModel, table=True):
-    """Each reason of each refusal, in the order in which they are looked for."""
-
-    __tablename__ = "decision_reasons"
-    __table_args__ = _BY_KEY
-    code: str = Field(primary_key=True, max_length=64)
-    at: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    division: str = Field(max_length=12)
-    uscc: str = Field(max_length=18)
-
-
-class DecisionHour(SQLModel, table=True):
-    """How many decisions (``code`` is ""), and how many of them named a code: of a refusal its reasons, of an allow its
-    warnings."""
-
-    __tablename__ = "decision_hours"
-    __table_args__ = (Index(None, "uscc", "hour"), _BY_KEY)
-    hour: int = Field(primary_key=True)
-    division: str = Field(primary_key=True, max_length=12)
-    uscc: str = Field(primary_key=True, max_length=18)
-    outcome: str = Field(primary_key=True, max_length=8)
-    code: str = Field(primary_key=True, max_length=64)
-    decisions: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class DecisionDay(SQLModel, table=True):
-    """The same by day."""
-
-    __tablename__ = "decision_days"
-    __table_args__ = (Index(None, "uscc", "day"), _BY_KEY)
-    day: int = Field(primary_key=True)
-    division: str = Field(primary_key=True, max_length=12)
-    uscc: str = Field(primary_key=True, max_length=18)
-    outcome: str = Field(primary_key=True, max_length=8)
-    code: str = Field(primary_key=True, max_length=64)
-    decisions: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class SessionIndexRow(SQLModel, table=True):
-    """A session as it is counted: whose, where, and its usage up to report ``usage_seq`` (-1: none yet)."""
-
-    __tablename__ = "session_index"
-    __table_args__ = (
-        Index(None, "machine_id", "granted_at"),
-        Index(None, "operator_id", "granted_at"),
-        Index(None, "uscc", "granted_at"),
-        _BY_KEY,
-    )
-    session_id: str = Field(primary_key=True, max_length=64)
-    machine_id: str = Field(max_length=32)
-    operator_id: str = Field(max_length=256)
-    division: str = Field(max_length=12)
-    uscc: str = Field(max_length=18)
-    granted_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    unlocked_at: int | None = Field(default=None, sa_column=Column(BigInteger))
-    usage_seq: int = Field(sa_column=Column(BigInteger, nullable=False))
-    enabled_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arc_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    idle_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arcs: int = Field(sa_column=Column(BigInteger, nullable=False))
-    energy_mwh: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class UsageDay(SQLModel, table=True):
-    """Sessions of a person at a machine that began on a day and were unlocked, and all their usage, whenever it was
-    reported. ``energy_mwh`` in milliwatt-hours: whole numbers add up to the same in any order."""
-
-    __tablename__ = "usage_days"
-    __table_args__ = (
-        Index(None, "machine_id", "day"),
-        Index(None, "operator_id", "day"),
-        Index(None, "uscc", "day"),
-        _BY_KEY,
-    )
-    day: int = Field(primary_key=True)
-    machine_id: str = Field(primary_key=True, max_length=32)
-    operator_id: str = Field(primary_key=True, max_length=256)
-    division: str = Field(primary_key=True, max_length=12)
-    uscc: str = Field(primary_key=True, max_length=18)
-    sessions: int = Field(sa_column=Column(BigInteger, nullable=False))
-    enabled_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arc_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    idle_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arcs: int = Field(sa_column=Column(BigInteger, nullable=False))
-    energy_mwh: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class FirmDay(SQLModel, table=True):
-    """The same of all people at all machines of a firm; names nobody, and is never purged."""
-
-    __tablename__ = "firm_days"
-    __table_args__ = (Index(None, "uscc", "day"), _BY_KEY)
-    day: int = Field(primary_key=True)
-    division: str = Field(primary_key=True, max_length=12)
-    uscc: str = Field(primary_key=True, max_length=18)
-    sessions: int = Field(sa_column=Column(BigInteger, nullable=False))
-    enabled_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arc_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    idle_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    arcs: int = Field(sa_column=Column(BigInteger, nullable=False))
-    energy_mwh: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class PairRow(SQLModel, table=True):
-    """A person who has unlocked a machine: in how many sessions, and when the first and the last of them was."""
-
-    __tablename__ = "pairs"
-    __table_args__ = (Index(None, "operator_id"), _BY_KEY)
-    machine_id: str = Field(primary_key=True, max_length=32)
-    operator_id: str = Field(primary_key=True, max_length=256)
-    sessions: int = Field(sa_column=Column(BigInteger, nullable=False))
-    first_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    last_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-# --- people who sign in -----------------------------------------------------------------------------------------
-
-
-class AccountRow(SQLModel, table=True):
-    """Who may sign in. ``secret`` is an argon2id hash, ``code`` the SHA-256 of the code for the first sign-in. Of
-    ``division``, ``uscc`` and ``operator_id`` one is set: what the account sees. A welder's ``login`` is the operator
-    id; welders sign in with the telephone number that the registries hold."""
-
-    __tablename__ = "accounts"
-    __table_args__ = (_one_of("role", Role), _BY_KEY)
-    account_id: str = Field(primary_key=True, max_length=32)
-    role: str = Field(max_length=16)
-    login: str = Field(max_length=256, unique=True)
-    name: str = Field(max_length=128)
-    division: str | None = Field(default=None, max_length=12)
-    uscc: str | None = Field(default=None, max_length=18, index=True)
-    operator_id: str | None = Field(default=None, max_length=256, index=True)
-    secret: str | None = Field(default=None, max_length=256)
-    code: str | None = Field(default=None, max_length=64)
-    code_until: int | None = Field(default=None, sa_column=Column(BigInteger))
-    failures: int
-    failed_at: int | None = Field(default=None, sa_column=Column(BigInteger))
-    made_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    disabled_at: int | None = Field(default=None, sa_column=Column(BigInteger))
-
-
-class WebSessionRow(SQLModel, table=True):
-    """A browser that is signed in. ``token`` is the SHA-256 of what its cookie holds."""
-
-    __tablename__ = "web_sessions"
-    __table_args__ = _BY_KEY
-    token: str = Field(primary_key=True, max_length=64)
-    account_id: str = Field(max_length=32, index=True)
-    made_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    seen_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    expires_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    browser: str = Field(max_length=256)

@@ -354,7 +354,7 @@ def test_no_code_changes_a_record_and_only_a_purge_removes_any() -> None:
     gateway = Path(__file__).parents[2] / "gateway"
     naming = {path.name for path in gateway.rglob("*.py") if "LedgerRow" in path.read_text(encoding="utf-8")}
     writing = {"ledger.py", "tables.py", "purge.py"}
-    assert naming == {*writing, "overview.py", "following.py", "folding.py", "proof.py"}
+    assert naming == {*writing, "overview.py", "following.py", "folding.py", "decisions.py", "proof.py"}
     source = (gateway / "store" / "ledger.py").read_text(encoding="utf-8")
     assert "delete(" not in source
     assert "update(_ledger" not in source

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from gateway.store.tables import (
+from gateway.store.counted_tables import (
     DecisionDay,
     DecisionHour,
     DecisionReason,
@@ -16,8 +16,8 @@ from gateway.store.tables import (
     SessionIndexRow,
     UncountedUsage,
     UsageDay,
-    metadata,
 )
+from gateway.store.tables import metadata
 
 
 def table(row: Any) -> sa.Table:

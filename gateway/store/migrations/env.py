@@ -6,7 +6,11 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlmodel.sql.sqltypes import AutoString
 
+from gateway.store import account_tables, counted_tables
 from gateway.store.tables import metadata
+
+TABLES = (account_tables, counted_tables)
+"""Their tables are in the metadata once they are imported."""
 
 
 def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
