@@ -1,34 +1,27 @@
 """Files that people take away, made in a process of their own: a million rows hold an interpreter for a minute, and the
 lock decides in ours."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
 
-from gateway.errors import WeldGateError
+from gateway.errors import ToldInBoth
+from gateway.site.child import ended, started
 from gateway.site.sheets import Format, Job
 
 CHUNK_BYTES = 64 << 10
 MOST_AT_ONCE = 2
 """Files that are made at the same time; whoever comes then is told to come again."""
-_SECRET_SETTINGS = "WELDGATE_"  # noqa: S105  (what their names begin with)
 TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
 
-class ExportError(WeldGateError):
-    """No file was made; ``chinese`` tells the same."""
-
-    def __init__(self, english: str, chinese: str) -> None:
-        super().__init__(english)
-        self.chinese = chinese
+class ExportError(ToldInBoth):
+    """No file was made."""
 
 
 class Exports:
@@ -54,10 +47,7 @@ EXPORTS: web.AppKey[Exports] = web.AppKey("exports", Exports)
 
 
 async def _pieces(job: Job) -> AsyncGenerator[bytes, None]:
-    pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-m", "gateway.site.sheets")
-    child = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env=_without_secrets()
-    )
+    child = await started("gateway.site.sheets")
     assert child.stdin is not None
     assert child.stdout is not None
     try:
@@ -71,11 +61,4 @@ async def _pieces(job: Job) -> AsyncGenerator[bytes, None]:
                 "导出没有完成。请再试一次，或缩小范围。",
             )
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.stdout.read()  # what is left in the pipe, to its end: then it closes
-            await child.wait()
-
-
-def _without_secrets() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_SETTINGS)}
+        await ended(child)

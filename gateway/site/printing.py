@@ -9,11 +9,11 @@ import asyncio
 import os
 import resource
 import sys
-from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.errors import WeldGateError
+from gateway.errors import ToldInBoth
+from gateway.site.child import ended, started
 
 WITHIN_S = 40.0
 """A hundred sheets take a few seconds; what takes longer is broken or too much."""
@@ -23,16 +23,11 @@ WAITING_AT_MOST = 4
 """One prints at a time, so many wait for it; further ones are told to come again."""
 NICENESS = 10
 """Whoever waits for a lock comes first."""
-_SECRET_SETTINGS = "WELDGATE_"  # noqa: S105  (what their names begin with)
 _PDF = b"%PDF-"
 
 
-class PrintingError(WeldGateError):
-    """Nothing was printed; ``chinese`` tells the same."""
-
-    def __init__(self, english: str, chinese: str) -> None:
-        super().__init__(english)
-        self.chinese = chinese
+class PrintingError(ToldInBoth):
+    """Nothing was printed."""
 
 
 class Printer:
@@ -62,11 +57,7 @@ PRINTER: web.AppKey[Printer] = web.AppKey("printer", Printer)
 
 
 async def _printed(html: str, within_s: float) -> bytes:
-    command = (sys.executable, "-m", "gateway.site.printing")
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=pipe, env=_without_secrets(os.environ)
-    )
+    child = await started("gateway.site.printing", errors=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(within_s):
             made, said = await child.communicate(html.encode())
@@ -75,19 +66,13 @@ async def _printed(html: str, within_s: float) -> bytes:
             f"it took longer than {within_s:.0f} s; print fewer pages", "打印用时太长，没有完成。请少选一些再试。"
         ) from None
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        await ended(child)
     if child.returncode or not made.startswith(_PDF):
         raise PrintingError(
             f"the printer failed ({child.returncode}): {said.decode(errors='replace').strip().rpartition(chr(10))[2]}",
             "打印没有成功。请再试一次；一直这样时，请联系系统管理员。",
         )
     return made
-
-
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(_SECRET_SETTINGS)}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from gateway.core.accounts import CODE_LASTS_MS, LOGIN, MINUTE_MS, STAFF, Account, Role, lifetime, reach_of
 from gateway.core.model import Millis
 from gateway.core.reach import Reach
-from gateway.errors import WeldGateError
+from gateway.errors import ToldInBoth
 from gateway.store.account_tables import AccountRow, WebSessionRow
 from gateway.store.ledger import Draft, append_to
 from gateway.store.tables import OperatorRow, metadata
@@ -47,12 +47,8 @@ AccountAct = Literal[
 ]
 
 
-class AccountError(WeldGateError):
-    """An account cannot be made or changed; the message names field, value and remedy; ``chinese`` tells the same."""
-
-    def __init__(self, english: str, chinese: str) -> None:
-        super().__init__(english)
-        self.chinese = chinese
+class AccountError(ToldInBoth):
+    """An account cannot be made or changed; the message names field, value and remedy."""
 
 
 class AccountBody(Struct, frozen=True):

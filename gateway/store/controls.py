@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from gateway.core.model import Control, Millis
-from gateway.errors import DatabaseUnavailable, WeldGateError
+from gateway.errors import DatabaseUnavailable, ToldInBoth
 from gateway.store.changes import CHANGES, STATE, Origin, begin, read_state
 from gateway.store.ledger import Draft, append_to
 from gateway.store.tables import ControlRow, MachineRow, metadata
@@ -25,13 +25,8 @@ _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 _GROUPS, _GROUP_LENGTH = 3, 4
 
 
-class ControlError(WeldGateError):
-    """An act that cannot be carried out; the message names the field, the value and the remedy; ``chinese`` tells the
-    same."""
-
-    def __init__(self, english: str, chinese: str = "") -> None:
-        super().__init__(english)
-        self.chinese = chinese or english
+class ControlError(ToldInBoth):
+    """An act that cannot be carried out; the message names the field, the value and the remedy."""
 
 
 def new_control_id() -> str:

@@ -57,7 +57,12 @@ async def test_it_goes_on_until_nothing_is_behind(engine: Engine, signer: Signer
     for _ in range(150):
         shift.refuse()
     metrics = Metrics("0")
-    for event in await keep_until(engine, lambda: counted(engine) == 150):
+    seen: list[Observed] = []
+
+    def nothing_is_behind() -> bool:
+        return any(isinstance(event, FiguresFolded) and event.behind == 0 for event in seen) and counted(engine) == 150
+
+    for event in await keep_until(engine, nothing_is_behind, seen=seen):
         metrics(event)
     assert metrics.registry.get_sample_value("weldgate_figures_behind_records") == 0
     steps = metrics.registry.get_sample_value("weldgate_figures_transaction_seconds_count")

@@ -10,8 +10,9 @@ import pytest
 import zxingcpp
 from msgspec import Struct
 
+from gateway.site.child import started
 from gateway.site.firm.labels import HEIGHT_MM, WIDTH_MM
-from gateway.site.printing import WAITING_AT_MOST, Printer, PrintingError, _without_secrets
+from gateway.site.printing import WAITING_AT_MOST, Printer, PrintingError
 from tests.site.firm_town import move_in, records
 from tests.site.served import Town, Visitor
 
@@ -129,5 +130,9 @@ async def test_one_prints_at_a_time_and_few_wait() -> None:
     assert (await printer.pdf("<p>y</p>")).startswith(b"%PDF-"), "who gave up waits no more"
 
 
-def test_the_printer_does_not_know_the_gateway_s_secrets() -> None:
-    assert _without_secrets({"WELDGATE_BROKER": "mqtt://me:secret@broker", "PATH": "/bin"}) == {"PATH": "/bin"}
+async def test_a_child_does_not_know_the_gateway_s_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WELDGATE_BROKER", "mqtt://me:xyzzy@broker")
+    child = await started("tests.site.environment")
+    told, _ = await child.communicate()
+    assert b"PATH" in told
+    assert b"xyzzy" not in told
